@@ -287,7 +287,7 @@ def _descriptor(row: Param) -> ParameterDescriptor:
 
 
 def spin_until(executor: Executor, stopped: Callable[[], bool], patience: float = 0.1) -> None:
-    """Spin an executor until `stopped()`; it is asked after every callback or `patience` seconds."""
+    """Spin until `stopped()`, asked after every callback or `patience` seconds."""
     while not stopped():
         executor.spin_once(timeout_sec=patience)
 

@@ -1,7 +1,7 @@
 """Diagnostics by the conventions of `diagnostic_updater`, which is not on PyPI.
 
-Statuses are named `node: task`, carry a hardware id and go out on `/diagnostics` once a second; a task
-that sets no status counts as an error (REP 107 and the behaviour of diagnostic_updater).
+Statuses are named `node: task`, carry a hardware id and go out on `/diagnostics` once a second; a
+task that sets no status counts as an error (REP 107 and the behaviour of diagnostic_updater).
 """
 
 import os

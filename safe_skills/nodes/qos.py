@@ -1,7 +1,7 @@
 """Quality of service of every topic in the graph, written once.
 
-No profile asks for a deadline or liveliness: the dVRK's CRTK bridge offers neither, and a subscription
-that requests them would never be matched.
+No profile asks for a deadline or liveliness: the dVRK's CRTK bridge offers neither, and a
+subscription that requests them would never be matched.
 """
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -23,7 +23,7 @@ COMMAND = _profile(1)
 """Commands, and plan status: reliable, a newer one supersedes."""
 
 EVENT = _profile(100, latched=True)
-"""Events that must not be missed: violations, episodes, CRTK `operating_state`, `error`, `warning`."""
+"""Events not to be missed: violations, episodes, CRTK `operating_state`, `error`, `warning`."""
 
 STATUS = _profile(1, latched=True)
 """A present state that late joiners must see: `safety_status`."""

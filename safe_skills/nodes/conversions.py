@@ -1,0 +1,162 @@
+"""Messages to arrays and back, with the checks that keep a bad message out of the arrays.
+
+Every `*_from_*` raises `ValueError` with one line that names what was expected and what came.
+"""
+
+import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from safe_skills.msg import Command, LatentState
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a stamp as integer nanoseconds, the key by which messages are matched."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def rgb_from_image(message: Image) -> np.ndarray:
+    """Unpack a colour image.
+
+    Args:
+        message: `rgb8` or `bgr8`; rows may be padded.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+
+    Raises:
+        ValueError: Another encoding, no pixels, or data whose length does not fit.
+    """
+    size = f"{message.width}x{message.height}"
+    if message.encoding not in ("rgb8", "bgr8"):
+        raise ValueError(
+            f"expected an image of encoding rgb8 or bgr8, got {message.encoding!r} of {size}"
+        )
+    least = 3 * message.width
+    if message.width == 0 or message.height == 0 or message.step < least:
+        raise ValueError(
+            f"expected an image with rows of at least 3 x width bytes, "
+            f"got {size} with rows of {message.step} bytes"
+        )
+    if len(message.data) != message.step * message.height:
+        raise ValueError(
+            f"expected {message.step * message.height} bytes for an image of {size} with rows of "
+            f"{message.step} bytes, got {len(message.data)}"
+        )
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    pixels = rows[:, :least].reshape(message.height, message.width, 3)
+    return np.ascontiguousarray(pixels if message.encoding == "rgb8" else pixels[:, :, ::-1])
+
+
+def image_from_rgb(rgb: np.ndarray, header: Header) -> Image:
+    """Pack a (height, width, 3) uint8 RGB array as `rgb8`."""
+    height, width, _ = rgb.shape
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding="rgb8",
+        step=3 * width,
+        data=array.array("B", np.ascontiguousarray(rgb).tobytes()),
+    )
+
+
+def latent_message(
+    mean: np.ndarray, stddev: np.ndarray, model_id: str, header: Header
+) -> LatentState:
+    """Pack a latent belief; raises `ValueError` where it is not finite."""
+    _check_belief(mean, stddev, "the encoder made a latent state")
+    return LatentState(
+        header=header,
+        model_id=model_id,
+        mean=array.array("f", np.asarray(mean, np.float32).tobytes()),
+        stddev=array.array("f", np.asarray(stddev, np.float32).tobytes()),
+    )
+
+
+def belief_from_latent(
+    message: LatentState, model_id: str, latent_dim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unpack a latent belief.
+
+    Args:
+        message: What the encoder published.
+        model_id: Id of the weights that will read it.
+        latent_dim: Number of latent dimensions d of these weights.
+
+    Returns:
+        Mean and standard deviation, each (d,) float32.
+
+    Raises:
+        ValueError: Made by other weights, of another length, not finite, or a negative deviation.
+    """
+    if message.model_id != model_id:
+        raise ValueError(
+            f"expected a latent state of model {model_id}, got one of model "
+            f"{message.model_id or '(none)'}"
+        )
+    if len(message.mean) != latent_dim or len(message.stddev) != latent_dim:
+        raise ValueError(
+            f"expected a latent state of {latent_dim} means and deviations, "
+            f"got {len(message.mean)} and {len(message.stddev)}"
+        )
+    mean = np.array(message.mean, np.float32)
+    stddev = np.array(message.stddev, np.float32)
+    _check_belief(mean, stddev, "got a latent state")
+    return mean, stddev
+
+
+def _check_belief(mean: np.ndarray, stddev: np.ndarray, what: str) -> None:
+    bad = int(np.sum(~np.isfinite(mean)) + np.sum(~np.isfinite(stddev)))
+    if bad:
+        raise ValueError(f"expected finite numbers, {what} with {bad} that are not")
+    if (np.asarray(stddev) < 0).any():
+        raise ValueError(f"expected deviations >= 0, {what} with {float(np.min(stddev)):g}")
+
+
+def command_message(
+    action: Sequence[float] | np.ndarray, source: str, stamp: Time, frame: str
+) -> Command:
+    """Pack a displacement over one control step (SI units)."""
+    return Command(
+        header=Header(stamp=stamp, frame_id=frame),
+        action=[float(entry) for entry in action],
+        source=source,
+    )
+
+
+def action_from_command(message: Command, action_dim: int, frame: str) -> np.ndarray:
+    """Unpack a displacement.
+
+    Args:
+        message: The command.
+        action_dim: Number of entries expected.
+        frame: Frame in which it must be expressed.
+
+    Returns:
+        (action_dim,) float64, SI units.
+
+    Raises:
+        ValueError: Another frame, another length, or not finite.
+    """
+    if message.header.frame_id != frame:
+        raise ValueError(
+            f"expected a command in frame {frame!r}, got frame {message.header.frame_id!r} "
+            f"from {message.source or '(no source)'}"
+        )
+    if len(message.action) != action_dim:
+        raise ValueError(
+            f"expected a command of {action_dim} entries, got {len(message.action)} "
+            f"from {message.source or '(no source)'}"
+        )
+    action = np.array(message.action, np.float64)
+    if not np.isfinite(action).all():
+        raise ValueError(
+            f"expected a finite command, got {action.tolist()} from "
+            f"{message.source or '(no source)'}"
+        )
+    return action
