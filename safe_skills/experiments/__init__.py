@@ -1,0 +1,1 @@
+"""Commands that collect, train, evaluate and measure."""

@@ -1,0 +1,326 @@
+"""LS3's hyperparameters, as data classes that read from and write to plain mappings."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, get_args, get_type_hints
+
+
+class ConfigError(ValueError):
+    """A configuration value that is unknown or out of range."""
+
+
+def from_mapping(cls: type, values: Mapping[str, Any] | None, where: str = "") -> Any:
+    """Builds a (nested) configuration data class from a mapping.
+
+    Args:
+        cls: the data class.
+        values: the settings; those not named keep their defaults.
+        where: the name of this part, for messages.
+
+    Raises:
+        ConfigError: for an unknown key or a value of the wrong type, naming what is known.
+    """
+    values = {} if values is None else values
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or cls.__name__}: expected a mapping, got {values!r}")
+    hints = get_type_hints(cls)
+    known = [item.name for item in fields(cls)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        name = f"{where}." if where else ""
+        raise ConfigError(f"unknown setting {name}{unknown[0]}; known: {', '.join(known)}")
+    prefix = f"{where}." if where else ""
+    return cls(**{key: _value(hints[key], value, prefix + key) for key, value in values.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        return from_mapping(hint, value, where)
+    options = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        origin = getattr(option, "__origin__", option)
+        if origin is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if origin is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a string
+            try:
+                return float(value)
+            except ValueError:
+                continue
+        if origin is tuple and isinstance(value, list | tuple):
+            return tuple(value)
+        if isinstance(value, bool) and origin is not bool:
+            continue
+        if isinstance(value, origin):
+            return value
+    raise ConfigError(f"{where}: expected {hint}, got {value!r}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The beta-VAE (LS3 eq. 7).
+
+    Attributes:
+        architecture: "compact" (three convolutions, for masks on a CPU) or "planet" (the paper's:
+            64x64 input, four convolutions, the second with stride 3).
+        image_size: side of the input; masks are shrunk to it by area.
+        latent_dim: d, 32 in every domain of the paper.
+        beta: weight of the KL term; the reconstruction error is averaged over pixels as in the
+            released code (the paper writes a sum).
+        augmentation: "none" or "shift": images and targets moved by up to a tenth of their side
+            (LS3 sec. 4.1 crops at random).
+    """
+
+    architecture: str = "compact"
+    image_size: int = 32
+    latent_dim: int = 32
+    beta: float = 1e-6
+    augmentation: str = "none"
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    iterations: int = 1600
+
+    def __post_init__(self) -> None:
+        _require(
+            self.architecture in ("compact", "planet"),
+            f"encoder.architecture: expected compact or planet, got {self.architecture!r}",
+        )
+        _require(
+            self.augmentation in ("none", "shift"),
+            f"encoder.augmentation: expected none or shift, got {self.augmentation!r}",
+        )
+        sizes = {"compact": (32, 64), "planet": (64,)}[self.architecture]
+        _require(
+            self.image_size in sizes,
+            f"encoder.image_size: {self.architecture} takes {sizes}, got {self.image_size}",
+        )
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """The probabilistic ensemble (PETS): predicts mean and variance of the latent's change.
+
+    Attributes:
+        members: networks of the ensemble.
+        hidden: widths of the hidden layers (2 x 128 in the paper).
+        log_variance_bounds: soft bounds of PETS; the released LS3 code has none (null).
+    """
+
+    members: int = 5
+    hidden: tuple[int, ...] = (128, 128)
+    log_variance_bounds: tuple[float, float] | None = (-10.0, 0.5)
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    iterations: int = 1500
+    iterations_per_update: int = 512
+
+
+@dataclass(frozen=True)
+class ValueConfig:
+    """The value ensemble (LS3 eq. 9, 10).
+
+    Attributes:
+        discount: gamma.
+        scale: what the networks predict is value / scale; 10 keeps targets near 1.
+        monte_carlo_share: share of the first iterations that regress on the return to go; the
+            rest, and all online updates, use one-step targets.
+        own_reward: count r_t in the return to go, as the one-step target does. False is the
+            paper's eq. 9, which starts at r_{t+1}.
+        target_period: updates between copies into the target network.
+    """
+
+    members: int = 5
+    hidden: tuple[int, ...] = (256, 256, 256)
+    discount: float = 0.99
+    scale: float = 10.0
+    monte_carlo_share: float = 0.5
+    own_reward: bool = True
+    target_period: int = 100
+    learning_rate: float = 3e-4
+    batch_size: int = 256
+    iterations: int = 2000
+    iterations_per_update: int = 1000
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Goal and constraint estimators, and the base of the safe set: latent -> probability.
+
+    Attributes:
+        balanced: draw half of each batch from the positives. The paper samples uniformly.
+    """
+
+    hidden: tuple[int, ...] = (128, 128)
+    balanced: bool = True
+    learning_rate: float = 3e-4
+    batch_size: int = 256
+    iterations: int = 1500
+    iterations_per_update: int = 512
+
+
+@dataclass(frozen=True)
+class SafeSetConfig(ClassifierConfig):
+    """The Bellman safe set (LS3 eq. 11).
+
+    Attributes:
+        gamma_s: weight of the next state's probability; 0 gives the ablation "BC SS".
+        target_period: updates between copies into the target network (released code); 0 makes
+            the current network its own target (the paper's text).
+    """
+
+    balanced: bool = False
+    gamma_s: float = 0.9
+    target_period: int = 100
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """Algorithm 1's loop: episodes a batch (K) and updates (U)."""
+
+    episodes_per_update: int = 5
+    updates: int = 0
+    profile: str = "realtime"
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """CEM under two chance constraints (LS3 sec. 4.4, Table 3, and the released planner).
+
+    Attributes:
+        horizon: H, steps of a plan.
+        candidates: action sequences of a population.
+        particles: latent rollouts of a candidate.
+        elites: sequences the Gaussian is fitted to.
+        iterations: populations evaluated. The released code says 5 and evaluates 4.
+        p_random: share of uniform sequences in the first population when a warm start exists.
+        delta_s: required probability of the terminal latent being in the safe set.
+        delta_c: largest allowed probability of a constraint violation at any step.
+        relaxation: factor on delta_s while no candidate satisfies both constraints.
+        max_relaxations: how often; the released code's number.
+        relax_on: "population" tests the relaxed level on the same candidates; "restart" is the
+            released code's way, a fresh random population each time.
+        warm_start: "shifted" moves the last Gaussian one step ahead; "unshifted" is the released
+            code's; "none" starts uniform at every step.
+        min_stddev: floor of the Gaussian's stddev as a share of the action range.
+        constraint_over: "max" over the particles (released code) or "mean" (eq. 6 as written).
+        objective_on: "particles" averages goal and value over the particles (eq. 2); "mean_latent"
+            evaluates them once a candidate, on the particles' mean.
+        ensemble_sampling: "particle": each particle draws a member at every step (TS-1);
+            "step": one member a step for all, as the released code does.
+        latent_sampling: "particle" draws a start latent for each particle (eq. 3); "plan" draws
+            one a plan (released code); "mean" uses the encoder's mean.
+        returned: "verified" re-evaluates the final mean and the best elites with fresh particles
+            and returns the best of them; "best" is the released code's best sequence.
+        verify_particles: particles of that last test, more than `particles` where those are few.
+        infeasible: "max_safe_set" returns the plan below delta_c that is nearest to the safe set,
+            else holds; "hold" always holds; "random" is the released code's uniform action, for
+            reproduction only.
+        use_safe_set: False is the ablation LS3(-SS).
+        use_constraint: False plans without the constraint estimator.
+    """
+
+    horizon: int = 5
+    candidates: int = 2000
+    particles: int = 20
+    elites: int = 200
+    iterations: int = 5
+    p_random: float = 0.3
+    delta_s: float = 0.8
+    delta_c: float = 0.2
+    relaxation: float = 0.8
+    max_relaxations: int = 5
+    relax_on: str = "population"
+    warm_start: str = "shifted"
+    min_stddev: float = 0.02
+    constraint_over: str = "max"
+    objective_on: str = "particles"
+    ensemble_sampling: str = "particle"
+    latent_sampling: str = "particle"
+    returned: str = "verified"
+    verify_particles: int = 20
+    infeasible: str = "max_safe_set"
+    use_safe_set: bool = True
+    use_constraint: bool = True
+
+    _CHOICES = {
+        "relax_on": ("population", "restart"),
+        "warm_start": ("shifted", "unshifted", "none"),
+        "constraint_over": ("max", "mean"),
+        "objective_on": ("particles", "mean_latent"),
+        "ensemble_sampling": ("particle", "step"),
+        "latent_sampling": ("particle", "plan", "mean"),
+        "returned": ("verified", "best"),
+        "infeasible": ("max_safe_set", "hold", "random"),
+    }
+
+    def __post_init__(self) -> None:
+        for name, choices in self._CHOICES.items():
+            value = getattr(self, name)
+            _require(value in choices, f"planner.{name}: expected {choices}, got {value!r}")
+        for name in ("horizon", "particles", "iterations", "verify_particles"):
+            value = getattr(self, name)
+            _require(value >= 1, f"planner.{name}: expected at least 1, got {value}")
+        _require(
+            2 <= self.elites <= self.candidates,
+            f"planner.elites: expected 2..candidates ({self.candidates}), got {self.elites}",
+        )
+        for name in ("p_random", "delta_s", "delta_c", "relaxation", "min_stddev"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"planner.{name}: expected 0..1, got {value}")
+
+
+# Table 3's cable column, and the setting that plans at camera rate on two cores.
+PROFILES = {
+    "paper": PlannerConfig(),
+    "realtime": PlannerConfig(
+        candidates=100,
+        particles=5,
+        elites=10,
+        iterations=3,
+        objective_on="mean_latent",
+    ),
+}
+
+
+def planner_profile(profile: str | PlannerConfig, **changes: Any) -> PlannerConfig:
+    """Returns a profile by name, with some settings changed."""
+    if isinstance(profile, str):
+        if profile not in PROFILES:
+            raise ConfigError(f"unknown planner profile {profile!r}; known: {', '.join(PROFILES)}")
+        profile = PROFILES[profile]
+    return replace(profile, **changes)
+
+
+@dataclass(frozen=True)
+class LS3Config:
+    """Everything that is learned, and how long."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    value: ValueConfig = field(default_factory=ValueConfig)
+    safe_set: SafeSetConfig = field(default_factory=SafeSetConfig)
+    constraint: ClassifierConfig = field(default_factory=ClassifierConfig)
+    goal: ClassifierConfig = field(default_factory=ClassifierConfig)
+    online: OnlineConfig = field(default_factory=OnlineConfig)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | None) -> LS3Config:
+        """Reads a mapping, refusing unknown settings with a ConfigError."""
+        return from_mapping(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for YAML."""
+        return _plain(asdict(self))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

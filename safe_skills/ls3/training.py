@@ -1,0 +1,255 @@
+"""Training of LS3: offline on a data set, then Algorithm 1's loop; stopped and resumed anywhere.
+
+The trainer knows neither environments nor files of episodes: it is given masks and labels, and a
+function that gathers new episodes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from safe_skills.data.files import replacing
+from safe_skills.data.latents import EpisodeLabels, LatentReplay
+from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.learners import EncoderLearner, Learner, latent_learners
+
+STATE = "state.safetensors"
+SAVE_PERIOD = 20.0  # s between snapshots within a phase
+
+
+class ResumeError(ValueError):
+    """A training state that does not belong to this run, or is damaged."""
+
+
+@dataclass(frozen=True)
+class TrainingEpisode:
+    """An episode as the trainer sees it: masks (n + 1, size, size) uint8 and labels of n steps."""
+
+    masks: np.ndarray
+    labels: EpisodeLabels
+
+
+@dataclass
+class Progress:
+    """Where a run stands: phases done, the phase under way and its iterations, online updates."""
+
+    finished: list[str] = field(default_factory=list)
+    phase: str = ""
+    iteration: int = 0
+    update: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+# Called with the phase, iterations done, iterations in all, and the mean loss since the last call.
+Report = Callable[[str, int, int, float], None]
+
+
+class Trainer:
+    """Trains an agent in place.
+
+    Args:
+        agent: what is trained.
+        offline: the data set's episodes.
+        folder: where the state is kept; a state found there is resumed.
+        seed: of all random draws in training.
+        report: called every `report_every` iterations, for progress bars and TensorBoard.
+        report_every: iterations between calls.
+    """
+
+    def __init__(
+        self,
+        agent: LS3Agent,
+        offline: Iterable[TrainingEpisode],
+        folder: Path | str,
+        seed: int,
+        report: Report = lambda *_: None,
+        report_every: int = 25,
+    ) -> None:
+        self.agent, self.folder, self.seed = agent, Path(folder), seed
+        self.report, self.report_every = report, report_every
+        self.offline = list(offline)
+        self.progress = Progress()
+        self.generator = torch.Generator().manual_seed(seed)
+        self._reset_weights(seed)
+        config, models = agent.config, agent.models
+        self.replay = LatentReplay(
+            agent.latent_dim, agent.action_dim, config.value.discount, config.value.own_reward
+        )
+        self.images = torch.from_numpy(
+            np.concatenate([_as_bytes(agent.inputs(item.masks)) for item in self.offline])
+        )
+        self.encoder = EncoderLearner(models, config, self.images, self.generator)
+        self.learners = latent_learners(models, config, self.replay, self.generator)
+        self._resume()
+
+    def _reset_weights(self, seed: int) -> None:
+        """Draws the first weights from the seed, whatever was drawn before in this process."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            fresh = type(self.agent.models)(self.agent.config, self.agent.action_dim)
+        self.agent.models.load_state_dict(fresh.state_dict())
+
+    def train_offline(self) -> None:
+        """Algorithm 1, lines 1 and 2: the encoder, then everything over its latents."""
+        self._phase("encoder", self.encoder, self.encoder.iterations)
+        if "normalization" not in self.progress.finished:
+            self.agent.models.fit_normalization(*self._raw_beliefs())
+            self.progress.finished.append("normalization")
+        self._fill_replay()
+        for learner in self.learners:
+            self._phase(learner.name, learner, learner.iterations)
+
+    def train_online(
+        self,
+        updates: int,
+        gather: Callable[[int], list[TrainingEpisode]],
+    ) -> Iterator[int]:
+        """Algorithm 1, lines 3 to 10; yields after each update.
+
+        Args:
+            updates: U, in all; those that a resumed run has made are not repeated.
+            gather: runs the K episodes of an update and returns them; called again with the same
+                number after an interruption, it must return the same episodes.
+        """
+        for update in range(self.progress.update):
+            self._add(gather(update))
+        while self.progress.update < updates:
+            update = self.progress.update
+            self._add(gather(update))
+            for learner in self.learners:
+                self._phase(
+                    f"update {update + 1} {learner.name}", learner, learner.iterations_per_update
+                )
+            self.progress.update += 1
+            self.progress.finished = [
+                name for name in self.progress.finished if not name.startswith("update")
+            ]
+            self.save()
+            yield update
+
+    def _phase(self, name: str, learner: Learner, iterations: int) -> None:
+        progress = self.progress
+        if name in progress.finished:
+            return
+        if progress.phase != name:
+            progress.phase, progress.iteration = name, 0
+        began = saved = time.monotonic()
+        before = progress.seconds.get(learner.name, 0.0)
+        total, count = torch.zeros(()), 0
+        while progress.iteration < iterations:
+            total += learner.step()
+            count += 1
+            progress.iteration += 1
+            now = time.monotonic()
+            progress.seconds[learner.name] = before + now - began
+            last = progress.iteration == iterations
+            if last or progress.iteration % self.report_every == 0:
+                self.report(name, progress.iteration, iterations, float(total) / count)
+                total, count = torch.zeros(()), 0
+            if now - saved > SAVE_PERIOD and not last:
+                self.save()
+                saved = time.monotonic()
+        progress.finished.append(name)
+        progress.phase, progress.iteration = "", 0
+        self.save()
+
+    @torch.inference_mode()
+    def _raw_beliefs(self) -> tuple[Tensor, Tensor]:
+        parts = [
+            self.agent.models.vae.encode(images.float() / 255.0)
+            for images in self.images.split(512)
+        ]
+        mean, stddev = (torch.cat(part) for part in zip(*parts, strict=True))
+        return mean.clone(), stddev.clone()
+
+    def _fill_replay(self) -> None:
+        if self.replay.episodes == 0:
+            self._add(self.offline)
+
+    def _add(self, episodes: Iterable[TrainingEpisode]) -> None:
+        for episode in episodes:
+            self.replay.add(*self.agent.encode_masks(episode.masks), episode.labels)
+
+    def save(self) -> None:
+        """Writes the whole state, atomically, so that a killed run goes on from here."""
+        tensors = {f"model.{name}": t for name, t in self.agent.models.state_dict().items()}
+        tensors["generator"] = self.generator.get_state()
+        for learner in (self.encoder, *self.learners):
+            tensors |= _learner_tensors(learner)
+        steps = {learner.name: learner.steps for learner in (self.encoder, *self.learners)}
+        metadata = {
+            "progress": json.dumps(asdict(self.progress)),
+            "steps": json.dumps(steps),
+            "identity": self._identity(),
+        }
+        with replacing(self.folder / STATE) as temporary:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata)
+
+    def _identity(self) -> str:
+        """What a state must share with this run: seed, model and size of the data set."""
+        model = {**self.agent.config.to_dict(), "online": None}
+        return json.dumps({"seed": self.seed, "frames": len(self.images), "model": model})
+
+    def _resume(self) -> None:
+        path = self.folder / STATE
+        if not path.is_file():
+            return
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ResumeError(f"{path} is damaged ({error}); remove it to start again") from None
+        if metadata.get("identity") != self._identity():
+            raise ResumeError(
+                f"{path} was written with another seed, configuration or data set; "
+                f"choose another folder or remove it to start again"
+            )
+        self.progress = Progress(**json.loads(metadata["progress"]))
+        steps = json.loads(metadata["steps"])
+        self.agent.models.load_state_dict(_part(tensors, "model."))
+        self.generator.set_state(tensors["generator"])
+        for learner in (self.encoder, *self.learners):
+            learner.steps = steps[learner.name]
+            _restore_learner(learner, _part(tensors, f"{learner.name}."))
+        if "normalization" in self.progress.finished:
+            self._fill_replay()
+
+
+def _as_bytes(images: np.ndarray) -> np.ndarray:
+    return np.round(images * 255.0).astype(np.uint8)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _learner_tensors(learner: Learner) -> dict[str, Tensor]:
+    tensors = {}
+    for index, state in learner.optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            tensors[f"{learner.name}.adam.{index}.{key}"] = value
+    if learner.target is not None:
+        for name, value in learner.target.state_dict().items():
+            tensors[f"{learner.name}.target.{name}"] = value
+    return tensors
+
+
+def _restore_learner(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, "adam.").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": state})
+    if learner.target is not None:
+        learner.target.load_state_dict(_part(tensors, "target."))

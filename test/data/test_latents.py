@@ -1,0 +1,99 @@
+"""The latent replay: labels, redrawing, dropping of frozen tails."""
+
+import numpy as np
+import pytest
+import torch
+
+from safe_skills.data.latents import EpisodeLabels, LatentReplay
+
+GAMMA = 0.9
+
+
+def labels(rewards, costs=None, on_policy=True):
+    n = len(rewards)
+    return EpisodeLabels(
+        actions=np.arange(2 * n, dtype=np.float32).reshape(n, 2),
+        rewards=np.asarray(rewards, np.float32),
+        costs=np.zeros(n, np.float32) if costs is None else np.asarray(costs, np.float32),
+        on_policy=on_policy,
+    )
+
+
+def add(replay, item, mean=None):
+    frames = len(item.rewards) + 1
+    mean = np.zeros((frames, 3), np.float32) if mean is None else mean
+    replay.add(mean, np.full((frames, 3), 0.1, np.float32), item)
+
+
+@pytest.fixture
+def replay():
+    return LatentReplay(latent_dim=3, action_dim=2, discount=GAMMA)
+
+
+def test_a_successful_episode_lies_in_the_safe_set_up_to_the_goal(replay):
+    add(replay, labels([-1, -1, 0]))
+    assert replay.frame_labels["in_set"].tolist() == [True] * 4
+    assert replay.frame_labels["goal"].tolist() == [False, False, False, True]
+    assert replay.known_next_values.isnan().tolist() == [True, True, False]
+    assert replay.known_next_values[-1] == 0
+
+
+def test_what_follows_the_last_visit_to_the_goal_is_not_in_the_set(replay):
+    add(replay, labels([-1, 0, -1]))
+    assert replay.frame_labels["in_set"].tolist() == [True, True, True, False]
+
+
+def test_a_failed_episode_is_outside(replay):
+    add(replay, labels([-1, -1]))
+    assert not replay.frame_labels["in_set"].any()
+
+
+def test_frozen_tail_is_dropped_and_its_value_kept(replay):
+    add(replay, labels([-1, -1, -1, -1, -1], costs=[0, 0, 1, 1, 1]))
+    assert len(replay) == 4
+    assert replay.steps == 3
+    assert replay.frame_labels["violation"].tolist() == [False, False, False, True]
+    assert replay.known_next_values[-1].item() == pytest.approx(-(1 + GAMMA))
+    expected = -sum(GAMMA**i for i in range(5))
+    assert replay.returns[0].item() == pytest.approx(expected)
+
+
+def test_successors_stay_within_their_episode(replay):
+    add(replay, labels([-1, -1]))
+    add(replay, labels([-1]))
+    assert replay.successor.tolist() == [1, 2, 2, 4, 4]
+    assert replay.step_frame.tolist() == [0, 1, 3]
+
+
+def test_each_sample_draws_the_latent_anew_around_the_stored_belief(replay):
+    mean = np.array([[0.0, 1, 2], [3, 4, 5]], np.float32)
+    add(replay, labels([-1]), mean)
+    generator = torch.Generator().manual_seed(0)
+    first = replay.transitions(4000, generator)
+    second = replay.transitions(4000, generator)
+    assert not torch.equal(first.latents, second.latents)
+    torch.testing.assert_close(first.latents.mean(0), torch.from_numpy(mean[0]), atol=0.01, rtol=0)
+    torch.testing.assert_close(first.latents.std(0), torch.full((3,), 0.1), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        first.next_latents.mean(0), torch.from_numpy(mean[1]), atol=0.01, rtol=0
+    )
+
+
+def test_only_on_policy_steps_where_asked(replay):
+    add(replay, labels([-1, -1], on_policy=False))
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(ValueError, match="no demonstrations"):
+        replay.transitions(4, generator, on_policy=True)
+    add(replay, labels([0], on_policy=True))
+    assert (replay.transitions(50, generator, on_policy=True).rewards == 0).all()
+
+
+def test_balanced_batches_hold_as_many_positives_as_negatives(replay):
+    add(replay, labels([-1] * 50 + [0]))
+    batch = replay.frames("goal", 40, torch.Generator().manual_seed(0), balanced=True)
+    assert batch.label.sum() == 20
+
+
+def test_lengths_must_fit(replay):
+    with pytest.raises(ValueError, match="3 frames"):
+        replay.add(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32), labels([-1, -1]))
