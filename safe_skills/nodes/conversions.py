@@ -5,13 +5,20 @@ Every `*_from_*` raises `ValueError` with one line that names what was expected 
 
 import array
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from safe_skills.msg import Command, LatentState
+from safe_skills.msg import Command, LatentState, PlanStatus
+
+if TYPE_CHECKING:
+    from safe_skills.ls3.planner import Plan
+
+TASK_FRAME = "task"
+"""Frame of commands: origin in the image centre on the table, x right, y up in the image."""
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -121,7 +128,9 @@ def _check_belief(mean: np.ndarray, stddev: np.ndarray, what: str) -> None:
 def command_message(
     action: Sequence[float] | np.ndarray, source: str, stamp: Time, frame: str
 ) -> Command:
-    """Pack a displacement over one control step (SI units)."""
+    """Pack a displacement over one control step (SI units); `ValueError` if it is not finite."""
+    if not np.isfinite(action).all():
+        raise ValueError(f"expected a finite displacement, {source} made {list(action)}")
     return Command(
         header=Header(stamp=stamp, frame_id=frame),
         action=[float(entry) for entry in action],
@@ -160,3 +169,22 @@ def action_from_command(message: Command, action_dim: int, frame: str) -> np.nda
             f"{message.source or '(no source)'}"
         )
     return action
+
+
+def plan_status_message(plan: "Plan", model_id: str, header: Header) -> PlanStatus:
+    """Pack how a plan came about."""
+    return PlanStatus(
+        header=header,
+        model_id=model_id,
+        outcome=int(plan.outcome),
+        solve_time=plan.solve_time,
+        iterations=plan.iterations,
+        restarts=plan.restarts,
+        delta_s=plan.delta_s,
+        feasible_share=plan.feasible_share,
+        value=plan.value,
+        constraint_probability=plan.constraint_probability,
+        safe_set_probability=plan.safe_set_probability,
+        horizon=len(plan.actions),
+        planned_actions=np.asarray(plan.actions, np.float64).ravel().tolist(),
+    )

@@ -5,9 +5,7 @@ import textwrap
 import time
 
 import pytest
-
-rclpy = pytest.importorskip("rclpy")
-
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter

@@ -1,11 +1,8 @@
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("rclpy")
-
-from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -37,7 +34,10 @@ def test_bgr_and_padded_rows_are_understood():
         ({"encoding": "mono8"}, "encoding rgb8 or bgr8, got 'mono8' of 4x2"),
         ({"height": 0}, "rows of at least 3 x width bytes, got 4x0"),
         ({"step": 11}, "got 4x2 with rows of 11 bytes"),
-        ({"data": bytes(23)}, "expected 24 bytes for an image of 4x2 with rows of 12 bytes, got 23"),
+        (
+            {"data": bytes(23)},
+            "expected 24 bytes for an image of 4x2 with rows of 12 bytes, got 23",
+        ),
     ],
 )
 def test_bad_images_are_refused_in_one_line(changes, says):

@@ -1,10 +1,6 @@
 import subprocess
 import sys
 
-import pytest
-
-pytest.importorskip("rclpy")
-
 from safe_skills.nodes.diagnostics import (
     ERROR,
     OK,

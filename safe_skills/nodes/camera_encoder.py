@@ -1,0 +1,98 @@
+"""Node: camera frames to latent states."""
+
+import sys
+
+from sensor_msgs.msg import Image
+
+from safe_skills.msg import LatentState
+from safe_skills.nodes import qos
+from safe_skills.nodes.base import SkillNode, main_for
+from safe_skills.nodes.conversions import latent_message, rgb_from_image
+from safe_skills.nodes.diagnostics import WARN, FrequencyStatus, Status
+from safe_skills.nodes.frames import task_area
+from safe_skills.nodes.model import MODEL_PARAMETERS, load_agent
+from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.watch import DropCounter, Silence
+
+CAMERA_PARAMETERS = {
+    "crop": Param(
+        [0.0, 0.0, 1.0, 1.0],
+        "Task area in the camera frame: top, left, height, width as shares of the frame.",
+        low=0.0,
+        high=1.0,
+    ),
+    "camera_timeout": Param(
+        2.0, "Silence of the camera after which it is reported [s].", low=0.1, high=60.0
+    ),
+}
+
+
+class CameraEncoder(SkillNode):
+    """Encodes the newest camera frame (LS3 sec. 4.1) and publishes the belief with its stamp.
+
+    Subscribes `camera/image_raw`; publishes `latent`. A frame that is refused makes no latent.
+    """
+
+    NAME = "camera_encoder"
+    PARAMETERS = {
+        **MODEL_PARAMETERS,
+        **CAMERA_PARAMETERS,
+        "min_rate": Param(
+            1.0, "Rate of frames below which diagnostics warn [Hz].", low=0.0, high=1000.0
+        ),
+    }
+
+    def configure(self) -> None:
+        """Load the model and open the topics."""
+        self._agent = load_agent(self)
+        self._crop = self.param("crop")
+        self._drops = DropCounter()
+        self._silence = Silence(self.param("camera_timeout"))
+        self._rate = FrequencyStatus(low=self.param("min_rate"))
+        self._encoded = 0
+        self._latents = self.advertise(LatentState, "latent", qos.IMAGE)
+        self.subscribe(Image, "camera/image_raw", self._encode, qos.IMAGE)
+        self.every(0.1, self._watch)
+        self.diagnostics.add("camera", self._rate)
+        self.diagnostics.add("frames", self._report_frames)
+
+    def activate(self) -> None:
+        """Count rate and silence from here."""
+        self._rate.reset()
+        self._silence.feed()
+
+    def _encode(self, message: Image, info: dict) -> None:
+        self._rate.tick()
+        self._drops.count(info["publisher_gid"]["data"], info["publication_sequence_number"])
+        if self._silence.feed():
+            self.get_logger().info("images are coming again")
+        try:
+            area = task_area(rgb_from_image(message), self._crop, self._agent.mask_config.size)
+            mean, stddev = self._agent.encode(area)
+            latent = latent_message(mean, stddev, self._agent.model_id, message.header)
+        except ValueError as error:
+            self.refuse("image refused", f"image refused: {error}")
+            return
+        self._latents.publish(latent)
+        self._encoded += 1
+
+    def _watch(self) -> None:
+        if self._silence.begins():
+            topic = self.resolve_topic_name("camera/image_raw")
+            self.get_logger().error(f"no image on {topic} for {self._silence.age:.1f} s")
+
+    def _report_frames(self, status: Status) -> None:
+        self.refusals(status)
+        if self._silence.silent:
+            status.merge(WARN, f"no image for {self._silence.age:.1f} s")
+        status.add("encoded", self._encoded)
+        status.add("dropped", self._drops.dropped)
+
+
+def main() -> int:
+    """Run the node."""
+    return main_for(CameraEncoder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

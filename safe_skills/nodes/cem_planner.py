@@ -1,0 +1,112 @@
+"""Node: latent states to commands, by LS3's planner."""
+
+import sys
+import time
+
+from std_msgs.msg import Header
+
+from safe_skills.ls3.planner import PlanOutcome
+from safe_skills.msg import Command, LatentState, PlanStatus
+from safe_skills.nodes import qos
+from safe_skills.nodes.base import SkillNode, main_for
+from safe_skills.nodes.conversions import (
+    TASK_FRAME,
+    belief_from_latent,
+    command_message,
+    nanoseconds,
+    plan_status_message,
+)
+from safe_skills.nodes.diagnostics import OK, Status
+from safe_skills.nodes.model import MODEL_PARAMETERS, load_agent
+from safe_skills.nodes.parameters import Param
+
+REPEAT_AFTER = 0.25
+"""Seconds after which a latent state that was answered already is answered again."""
+
+
+class CemPlanner(SkillNode):
+    """Plans from the newest latent state (LS3 sec. 4.4) and asks for the plan's first step.
+
+    Subscribes `latent` and `episode_start`; publishes `command` and `plan_status`. A latent state
+    that is refused makes no command. One that repeats the stamp of the last is answered with the
+    same command: the planner's warm start and random numbers advance once a frame.
+    """
+
+    NAME = "cem_planner"
+    PARAMETERS = {
+        **MODEL_PARAMETERS,
+        "profile": Param(
+            "realtime",
+            "Size of the search: realtime, or paper (LS3 table 3).",
+            choices=("realtime", "paper"),
+        ),
+        "seed": Param(0, "Seed of the planner's random numbers.", low=0, high=2**31 - 1),
+    }
+
+    def configure(self) -> None:
+        """Load the model and open the topics."""
+        self._agent = load_agent(self)
+        self._planner = self._agent.planner(self.param("profile"), seed=self.param("seed"))
+        self._answered: tuple[Command, float] | None = None
+        self._start = 0
+        self._plans = dict.fromkeys(PlanOutcome, 0)
+        self._slowest = 0.0
+        self._commands = self.advertise(Command, "command", qos.COMMAND)
+        self._status = self.advertise(PlanStatus, "plan_status", qos.COMMAND)
+        self.subscribe(LatentState, "latent", self._plan, qos.IMAGE)
+        self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
+        self.diagnostics.add("plans", self._report_plans)
+
+    def _new_episode(self, start: Header) -> None:
+        self._start = max(self._start, nanoseconds(start.stamp))
+        self._planner.reset()
+        self._answered = None
+
+    def _plan(self, latent: LatentState) -> None:
+        stamp = latent.header.stamp
+        if nanoseconds(stamp) < self._start:
+            return
+        try:
+            belief = belief_from_latent(latent, self._agent.model_id, self._agent.latent_dim)
+        except ValueError as error:
+            self.refuse("latent refused", f"latent state refused: {error}")
+            return
+        if self._answered is not None and self._answered[0].header.stamp == stamp:
+            self._answer_again()
+            return
+        plan = self._planner.plan(*belief)
+        source = self.NAME + (": hold" if plan.outcome is PlanOutcome.HOLD else "")
+        try:
+            command = command_message(plan.actions[0], source, stamp, TASK_FRAME)
+        except ValueError as error:
+            self.refuse("plan refused", f"plan refused: {error}")
+            return
+        self._commands.publish(command)
+        self._answered = (command, time.monotonic())
+        self._status.publish(plan_status_message(plan, self._agent.model_id, latent.header))
+        self._plans[plan.outcome] += 1
+        self._slowest = max(self._slowest, plan.solve_time)
+
+    def _answer_again(self) -> None:
+        command, when = self._answered
+        # A repeat that waited while its first copy was being planned needs no second answer.
+        if time.monotonic() - when >= REPEAT_AFTER:
+            self._commands.publish(command)
+            self._answered = (command, time.monotonic())
+
+    def _report_plans(self, status: Status) -> None:
+        status.summary(OK, f"{sum(self._plans.values())} plans")
+        self.refusals(status)
+        for outcome, count in self._plans.items():
+            status.add(outcome.name.lower(), count)
+        status.add("slowest_plan_ms", 1e3 * self._slowest)
+        self._slowest = 0.0
+
+
+def main() -> int:
+    """Run the node."""
+    return main_for(CemPlanner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
