@@ -1,0 +1,111 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safe_skills.nodes.summary import EpisodeRecord, RunLog, percentiles, share, table_rows
+
+
+def wilson(count, total, z=1.959963984540054):
+    p = count / total
+    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    return centre - half, centre + half
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_interval_is_wilsons(pair):
+    count, total = pair
+    rate, interval = share(count, total)
+    assert rate == count / total
+    np.testing.assert_allclose(interval, wilson(count, total), atol=1e-9)
+
+
+def test_nothing_measured_is_unknown_not_zero():
+    assert share(0, 0) == (None, None)
+    assert percentiles([]) == {"p50": None, "p95": None, "p99": None}
+    summary = RunLog().summary({"seed": 3})
+    assert summary["episodes"] == 0 and summary["success_rate"] is None and summary["seed"] == 3
+    assert summary["infeasible_share"] is None and summary["peak_rss_mb"] is None
+    json.dumps(summary, allow_nan=False)
+    assert ("success", "unknown") in table_rows(summary)
+
+
+def test_percentiles_of_known_numbers():
+    assert percentiles(range(101)) == {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+
+
+def episode(log, number, **last):
+    assert not log.note_episode(EpisodeRecord(number, seed=10 + number, steps=1), False)
+    return log.note_episode(EpisodeRecord(number, seed=10 + number, done=True, **last), False)
+
+
+def test_episodes_are_counted_once_and_averaged_as_named():
+    log = RunLog()
+    assert episode(log, 0, steps=20, success=True, episode_return=-19.0)
+    assert episode(log, 1, steps=30, success=True, episode_return=-29.0)
+    assert episode(log, 2, steps=50, violation=True, violation_kind="cable", episode_return=-50.0)
+    assert not log.note_episode(EpisodeRecord(2, steps=50, done=True, success=True), False)
+    log.note_episode(EpisodeRecord(3, steps=4), False)
+    summary = log.summary({})
+    assert summary["episodes"] == 3
+    assert summary["success_rate"] == pytest.approx(2 / 3)
+    assert summary["violation_rate"] == pytest.approx(1 / 3)
+    assert summary["mean_return"] == pytest.approx(-98 / 3)
+    assert summary["mean_steps"] == pytest.approx(25.0)
+    assert [e["violation"] for e in summary["episode_list"]] == ["", "", "cable"]
+    assert summary["episode_list"][1] == {
+        "episode": 1,
+        "seed": 11,
+        "steps": 30,
+        "return": -29.0,
+        "cost": 0.0,
+        "success": True,
+        "violation": "",
+    }
+
+
+def test_a_violation_in_the_middle_is_not_forgotten_at_the_end():
+    log = RunLog()
+    log.note_episode(EpisodeRecord(0, violation=True, violation_kind="gripper"), False)
+    log.note_episode(EpisodeRecord(0, done=True), True)
+    assert log.finished and log.done[0].violation and log.done[0].violation_kind == "gripper"
+
+
+def test_times_are_matched_by_stamp_and_repeats_do_not_count():
+    log = RunLog()
+    ms = 1_000_000
+    for stamp, plan_done, safe, servo in ((0, 20, 22, 23), (100, 130, 131, 134)):
+        log.note_servo(stamp * ms + 1, servo * ms + 1)
+        log.note_safe_command(stamp * ms + 1, safe * ms + 1)
+        log.note_command(stamp * ms + 1, plan_done * ms + 1)
+        log.note_command(stamp * ms + 1, 500 * ms)
+    log.note_command(300 * ms, 310 * ms)
+    summary = log.summary({})
+    assert summary["latency_ms"]["p50"] == pytest.approx(26.5)
+    assert summary["gate_bridge_ms"] == percentiles([3.0, 4.0])
+
+
+def test_plans_gate_and_memory():
+    log = RunLog()
+    for outcome, seconds in ((0, 0.01), (0, 0.02), (1, 0.03), (2, 0.04)):
+        log.note_plan("cable-1", outcome, seconds, 0.5)
+    log.note_gate({"received": 1, "violations": 0, "seen_contacts": 0})
+    log.note_gate({"received": 4, "violations": 1, "seen_contacts": 2})
+    log.note_process(7, 300.0)
+    log.note_process(7, 250.0)
+    log.note_process(8, 100.0)
+    summary = log.summary({"checkpoint": "c"})
+    assert summary["outcomes"] == {"feasible": 2, "max_safe_set": 1, "hold": 1, "random": 0}
+    assert summary["infeasible_share"] == 0.5 and summary["mean_feasible_share"] == 0.5
+    assert summary["plan_ms"]["p50"] == pytest.approx(25.0)
+    assert summary["gate"] == {"received": 4, "violations": 1}
+    assert summary["seen_contacts"] == 2
+    assert summary["peak_rss_mb"] == 400.0 and summary["processes"] == 2
+    rows = dict(table_rows(summary))
+    assert rows["checkpoint"] == "c (cable-1)"
+    assert rows["plans"] == "feasible 2, max_safe_set 1, hold 1"
+    assert rows["peak memory"] == "400 MB in 2 processes"
