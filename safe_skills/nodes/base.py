@@ -107,10 +107,19 @@ class SkillNode(LifecycleNode):
         return publisher
 
     def subscribe(
-        self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[..., None],
+        profile: QoSProfile,
+        raw: bool = False,
     ) -> Subscription:
-        """Create a subscription whose callback runs only while the node is active."""
-        made = self.create_subscription(kind, topic, self._when_active(callback), profile)
+        """Create a subscription whose callback runs only while the node is active.
+
+        The callback takes the message (its bytes, if `raw`) and, if it asks for it, rclpy's
+        message info.
+        """
+        made = self.create_subscription(kind, topic, self._when_active(callback), profile, raw=raw)
         self._made.append((self.destroy_subscription, made))
         return made
 

@@ -36,3 +36,6 @@ CRTK_STATE_LATEST = _profile(1)
 
 DIAGNOSTICS = _profile(10)
 """`/diagnostics`, as diagnostic_updater publishes it."""
+
+LOG = _profile(100)
+"""How a recorder subscribes to reliable topics: it may lag, but loses nothing."""
