@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 from sensor_msgs.msg import Image
 
 from safe_skills.msg import LatentState
@@ -45,6 +46,9 @@ class CameraEncoder(SkillNode):
     def configure(self) -> None:
         """Load the model and open the topics."""
         self._agent = load_agent(self)
+        side = self._agent.mask_config.size
+        # The first frame that a process encodes takes much longer.
+        self._agent.encode(np.zeros((side, side, 3), np.uint8))
         self._crop = self.param("crop")
         self._drops = DropCounter()
         self._silence = Silence(self.param("camera_timeout"))

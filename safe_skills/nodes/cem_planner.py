@@ -2,9 +2,13 @@
 
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 from std_msgs.msg import Header
 
+from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.config import PlannerConfig, planner_profile
 from safe_skills.ls3.planner import PlanOutcome
 from safe_skills.msg import Command, LatentState, PlanStatus
 from safe_skills.nodes import qos
@@ -40,13 +44,40 @@ class CemPlanner(SkillNode):
             "Size of the search: realtime, or paper (LS3 table 3).",
             choices=("realtime", "paper"),
         ),
+        "delta_s": Param(
+            0.8,
+            "Required probability of ending in the safe set, before it is relaxed.",
+            low=0.0,
+            high=1.0,
+            runtime=True,
+        ),
+        "delta_c": Param(
+            0.2,
+            "Greatest probability of a constraint violation allowed at any step of a plan.",
+            low=0.0,
+            high=1.0,
+            runtime=True,
+        ),
+        "infeasible": Param(
+            "max_safe_set",
+            "Without a feasible plan: the one nearest to the safe set among those that keep "
+            "delta_c, hold, or the released code's random action (for reproduction only).",
+            choices=("max_safe_set", "hold", "random"),
+        ),
         "seed": Param(0, "Seed of the planner's random numbers.", low=0, high=2**31 - 1),
     }
 
     def configure(self) -> None:
         """Load the model and open the topics."""
         self._agent = load_agent(self)
-        self._planner = self._agent.planner(self.param("profile"), seed=self.param("seed"))
+        config = planner_profile(
+            self.param("profile"),
+            delta_s=self.param("delta_s"),
+            delta_c=self.param("delta_c"),
+            infeasible=self.param("infeasible"),
+        )
+        _warm_up(self._agent, config)
+        self._planner = self._agent.planner(config, seed=self.param("seed"))
         self._answered: tuple[Command, float] | None = None
         self._start = 0
         self._plans = dict.fromkeys(PlanOutcome, 0)
@@ -56,6 +87,11 @@ class CemPlanner(SkillNode):
         self.subscribe(LatentState, "latent", self._plan, qos.IMAGE)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
         self.diagnostics.add("plans", self._report_plans)
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """Plan with the new levels from the next frame on."""
+        levels = {name: self.param(name) for name in ("delta_s", "delta_c")}
+        self._planner.config = replace(self._planner.config, **levels)
 
     def _new_episode(self, start: Header) -> None:
         self._start = max(self._start, nanoseconds(start.stamp))
@@ -101,6 +137,12 @@ class CemPlanner(SkillNode):
             status.add(outcome.name.lower(), count)
         status.add("slowest_plan_ms", 1e3 * self._slowest)
         self._slowest = 0.0
+
+
+def _warm_up(agent: LS3Agent, config: PlannerConfig) -> None:
+    """Plan once with a planner of its own: the first plan of a process takes much longer."""
+    belief = np.zeros(agent.latent_dim, np.float32)
+    agent.planner(config).plan(belief, belief)
 
 
 def main() -> int:

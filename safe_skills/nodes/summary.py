@@ -5,31 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from scipy.stats import binomtest
+from safe_skills.data.statistics import percentiles, rate_interval
 
 OUTCOMES = ("feasible", "max_safe_set", "hold", "random")
 """Names of the outcomes of PlanStatus.msg, by their value."""
 
 KEPT_FRAMES = 100_000
 """Frames whose times are kept: more than a day of a robot at 1 Hz, two hours and more at 10 Hz."""
-
-
-def percentiles(samples: Iterable[float]) -> dict[str, float | None]:
-    """Return the 50th, 95th and 99th percentile, each None without samples."""
-    values = np.fromiter(samples, float)
-    if values.size == 0:
-        return {"p50": None, "p95": None, "p99": None}
-    p50, p95, p99 = np.percentile(values, (50, 95, 99))
-    return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
-
-
-def share(count: int, total: int) -> tuple[float | None, list[float] | None]:
-    """Return a rate and its 95 % Wilson interval; None for both when `total` is 0."""
-    if total == 0:
-        return None, None
-    interval = binomtest(count, total).proportion_ci(0.95, method="wilson")
-    return count / total, [float(interval.low), float(interval.high)]
 
 
 @dataclass
@@ -130,24 +112,23 @@ class RunLog:
         """
         done = self.done
         wins = [record for record in done if record.success]
-        success_rate, success_interval = share(len(wins), len(done))
-        violation_rate, violation_interval = share(sum(r.violation for r in done), len(done))
+        violations = sum(record.violation for record in done)
         plans = len(self._solve_times)
         frames = list(self._frames.items())
         gate = dict(self._gate)
         return {
             "episodes": len(done),
-            "success_rate": success_rate,
-            "success_interval_95": success_interval,
-            "violation_rate": violation_rate,
-            "violation_interval_95": violation_interval,
+            "success_rate": len(wins) / len(done) if done else None,
+            "success_interval_95": list(rate_interval(len(wins), len(done))),
+            "violation_rate": violations / len(done) if done else None,
+            "violation_interval_95": list(rate_interval(violations, len(done))),
             "mean_return": _mean(record.episode_return for record in done),
             "mean_steps": _mean(record.steps for record in wins),
             "mean_steps_over": "successes",
-            "plan_ms": percentiles(1e3 * t for t in self._solve_times),
-            "latency_ms": percentiles(1e-6 * (f.safe - s) for s, f in frames if f.safe),
+            "plan_ms": percentiles([1e3 * t for t in self._solve_times]),
+            "latency_ms": percentiles([1e-6 * (f.safe - s) for s, f in frames if f.safe]),
             "gate_bridge_ms": percentiles(
-                1e-6 * (f.servo - f.command) for _, f in frames if f.servo and f.command
+                [1e-6 * (f.servo - f.command) for _, f in frames if f.servo and f.command]
             ),
             "plans": plans,
             "infeasible_share": None if plans == 0 else 1 - self._outcomes["feasible"] / plans,
@@ -223,8 +204,8 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-def _rate(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None or interval is None:
+def _rate(value: float | None, interval: Sequence[float]) -> str:
+    if value is None:
         return "unknown"
     return f"{value:.3f}  (95 %: {interval[0]:.3f} to {interval[1]:.3f})"
 

@@ -1,41 +1,17 @@
 import json
-import math
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from safe_skills.nodes.summary import EpisodeRecord, RunLog, percentiles, share, table_rows
-
-
-def wilson(count, total, z=1.959963984540054):
-    p = count / total
-    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return centre - half, centre + half
-
-
-@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_interval_is_wilsons(pair):
-    count, total = pair
-    rate, interval = share(count, total)
-    assert rate == count / total
-    np.testing.assert_allclose(interval, wilson(count, total), atol=1e-9)
+from safe_skills.data.statistics import percentiles, rate_interval
+from safe_skills.nodes.summary import EpisodeRecord, RunLog, table_rows
 
 
 def test_nothing_measured_is_unknown_not_zero():
-    assert share(0, 0) == (None, None)
-    assert percentiles([]) == {"p50": None, "p95": None, "p99": None}
     summary = RunLog().summary({"seed": 3})
     assert summary["episodes"] == 0 and summary["success_rate"] is None and summary["seed"] == 3
     assert summary["infeasible_share"] is None and summary["peak_rss_mb"] is None
     json.dumps(summary, allow_nan=False)
     assert ("success", "unknown") in table_rows(summary)
-
-
-def test_percentiles_of_known_numbers():
-    assert percentiles(range(101)) == {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 
 
 def episode(log, number, **last):
@@ -53,6 +29,7 @@ def test_episodes_are_counted_once_and_averaged_as_named():
     summary = log.summary({})
     assert summary["episodes"] == 3
     assert summary["success_rate"] == pytest.approx(2 / 3)
+    assert summary["success_interval_95"] == list(rate_interval(2, 3))
     assert summary["violation_rate"] == pytest.approx(1 / 3)
     assert summary["mean_return"] == pytest.approx(-98 / 3)
     assert summary["mean_steps"] == pytest.approx(25.0)
