@@ -1,0 +1,1 @@
+"""What differs from robot to robot: kinematics, frames, and how a set-point becomes a command."""

@@ -1,0 +1,182 @@
+"""The last hop before a robot: set-points from displacements, and a timeout of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from safe_skills.data.geometry import clip_set_point
+from safe_skills.robots.base import Box
+
+
+class ServoState(Enum):
+    """What the bridge does with the robot."""
+
+    UNCONNECTED = "unconnected"  # no valid measured position, or none for too long
+    WAITING = "waiting"  # connected, no command taken yet
+    MOVING = "moving"  # commands come in time
+    HOLDING = "holding"  # commands stopped, or were stopped
+
+
+@dataclass(frozen=True)
+class ServoLimits:
+    """Parameters of a `PlanarServo`.
+
+    Attributes:
+        workspace: ((xmin, xmax), (ymin, ymax)) for set-points, task frame [m].
+        max_step: largest component of one displacement [m].
+        margin: how far beyond one step a set-point may lead the measured position [m].
+        command_timeout: time without a command after which the robot holds [s].
+        state_timeout: age of a measured position, by receive time, beyond which it is none [s].
+
+    Raises:
+        ValueError: one line that names the parameter, the range allowed and the value.
+    """
+
+    workspace: Box
+    max_step: float = 0.03
+    margin: float = 0.01
+    command_timeout: float = 0.5
+    state_timeout: float = 0.25
+
+    def __post_init__(self) -> None:
+        box = np.asarray(self.workspace, dtype=np.float64)
+        if box.shape != (2, 2) or not np.isfinite(box).all() or not (box[:, 0] < box[:, 1]).all():
+            raise ValueError(
+                f"workspace: expected ((xmin, xmax), (ymin, ymax)) with min < max, "
+                f"got {self.workspace!r}"
+            )
+        for name, low, high in (
+            ("max_step", 1e-6, 1.0),
+            ("margin", 0.0, 1.0),
+            ("command_timeout", 1e-3, 3600.0),
+            ("state_timeout", 1e-3, 3600.0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class ServoOutput:
+    """What to send to the robot in answer to one event.
+
+    Attributes:
+        set_point: (2,) where to move [m], or None: do not move.
+        hold: whether to tell the robot to hold, now and once.
+        reason: why a command was refused, empty when it was not.
+    """
+
+    set_point: np.ndarray | None = None
+    hold: bool = False
+    reason: str = ""
+
+
+class PlanarServo:
+    """Accumulates displacements into set-points, and holds the robot when they stop.
+
+    The first set-point after a start, an idle time, a hold or a lost connection is counted from the
+    measured position, never from a set-point that has grown old. All times are arguments: the
+    receive time in monotonic seconds.
+
+    Args:
+        limits: parameters.
+    """
+
+    def __init__(self, limits: ServoLimits) -> None:
+        self.limits = limits
+        self._state = ServoState.UNCONNECTED
+        self._measured: np.ndarray | None = None
+        self._measured_at = 0.0
+        self._set_point: np.ndarray | None = None
+        self._commanded_at = 0.0
+
+    @property
+    def state(self) -> ServoState:
+        """The state at the last event."""
+        return self._state
+
+    @property
+    def measured(self) -> np.ndarray | None:
+        """(2,) the last valid measured position [m], None when there is none now."""
+        return self._measured
+
+    @property
+    def set_point(self) -> np.ndarray | None:
+        """(2,) the present set-point [m], None when the next one starts from the measurement."""
+        return self._set_point
+
+    def observe(self, position: ArrayLike | None, now: float) -> ServoOutput:
+        """Takes a measured position.
+
+        Args:
+            position: (2,) in the task frame [m]; None for a message that is marked invalid (zero
+                stamp) or cannot be used.
+            now: receive time [s].
+        """
+        measured = None if position is None else np.array(position, dtype=np.float64)
+        if measured is None or measured.shape != (2,) or not np.isfinite(measured).all():
+            return self._lose_connection()
+        self._measured, self._measured_at = measured, now
+        if self._state is ServoState.UNCONNECTED:
+            self._state = ServoState.WAITING
+        return ServoOutput()
+
+    def command(self, action: ArrayLike, now: float) -> ServoOutput:
+        """Takes a displacement (2,) [m]; its components are clipped to `max_step`.
+
+        Returns:
+            The new set-point, or the reason why there is none. A refused command leaves the robot
+            as it is: its set-point stays, until the timeout.
+        """
+        due = self.tick(now)
+        if self._measured is None:
+            reason = "command refused: expected a valid measured position first, there is none"
+            return ServoOutput(hold=due.hold, reason=reason)
+        start = self._measured if self._set_point is None else self._set_point
+        try:
+            set_point = clip_set_point(
+                start,
+                self._measured,
+                action,
+                max_step=self.limits.max_step,
+                margin=self.limits.margin,
+                workspace=self.limits.workspace,
+            )
+        except (TypeError, ValueError) as error:
+            line = " ".join(str(error).split())
+            return ServoOutput(hold=due.hold, reason=f"command refused: {line}")
+        self._set_point, self._commanded_at = set_point, now
+        self._state = ServoState.MOVING
+        return ServoOutput(set_point=set_point.copy())
+
+    def tick(self, now: float) -> ServoOutput:
+        """Lets time pass; tells to hold once when commands or measurements stop in motion."""
+        if self._measured is not None and now - self._measured_at > self.limits.state_timeout:
+            return self._lose_connection()
+        moving = self._state is ServoState.MOVING
+        if moving and now - self._commanded_at > self.limits.command_timeout:
+            return self.hold()
+        return ServoOutput()
+
+    def hold(self) -> ServoOutput:
+        """Stops at once, as for an emergency stop; the robot is told whatever the state."""
+        self._set_point = None
+        if self._state is not ServoState.UNCONNECTED:
+            self._state = ServoState.HOLDING
+        return ServoOutput(hold=True)
+
+    def restart(self) -> None:
+        """Forgets the set-point, as at the start of an episode."""
+        self._set_point = None
+        if self._state is not ServoState.UNCONNECTED:
+            self._state = ServoState.WAITING
+
+    def _lose_connection(self) -> ServoOutput:
+        moving = self._state is ServoState.MOVING
+        self._measured = self._set_point = None
+        self._state = ServoState.UNCONNECTED
+        return ServoOutput(hold=moving)
