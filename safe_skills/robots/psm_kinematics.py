@@ -150,7 +150,7 @@ def _near_roll(joints: np.ndarray, roll: float) -> np.ndarray:
     turns = round((roll - joints[3]) / (2 * math.pi))
     for shift in (turns, 0):
         turned = joints[3] + 2 * math.pi * shift
-        if JOINT_LOW[3] <= turned <= JOINT_HIGH[3]:
+        if JOINT_LOW[3] - _ROUNDING <= turned <= JOINT_HIGH[3] + _ROUNDING:
             return np.array([*joints[:3], turned, *joints[4:]])
     return joints
 
