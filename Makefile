@@ -70,12 +70,15 @@ ifneq ($(origin PYTHON),file)
 endif
 
 define CHECK_PYTHON
-import importlib.util, platform, sys
+import platform, sys
 
 if not (3, 10) <= sys.version_info[:2] <= (3, 13):
     sys.exit("error: this is Python %s; Python 3.10 to 3.13 is needed: install the Debian package "
              "python3.11 or python3.12 and name it: make PYTHON=python3.11" % platform.python_version())
-if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
+try:
+    from ensurepip import bootstrap
+    from venv import create
+except ImportError:
     sys.exit("error: Python has no venv module: install the Debian package python%d.%d-venv"
              % sys.version_info[:2])
 endef

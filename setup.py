@@ -92,7 +92,9 @@ class BuildMessages(build_ext):
         keep += [
             file
             for file in (prefix / "share").rglob("*")
-            if file.is_file() and file.suffix not in {".cmake", ".sh", ".bash", ".zsh", ".dsv"}
+            if file.is_file()
+            and file.suffix not in {".cmake", ".sh", ".bash", ".zsh", ".dsv"}
+            and file.parent.name != "parent_prefix_path"  # where the build requirements were
         ]
         folders: dict[str, list[str]] = {}
         for file in keep:

@@ -33,6 +33,7 @@ ALLOWED = {
     "envs": {"data"},
     "paths": set(),
     "systems": {"paths"},
+    "launching": {"paths", "systems"},
     "nodes": ALGORITHMS | {"paths", "systems", "msg"},
     "experiments": ALGORITHMS | {"paths", "systems", "nodes", "msg"},
     "cli": ALGORITHMS | {"paths", "systems", "nodes", "experiments"},
