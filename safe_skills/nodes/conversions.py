@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from safe_skills.msg import Command, LatentState, PlanStatus
+from safe_skills.robots.pose import Pose
 
 if TYPE_CHECKING:
     from safe_skills.ls3.planner import Plan
@@ -188,3 +190,28 @@ def plan_status_message(plan: "Plan", model_id: str, header: Header) -> PlanStat
         horizon=len(plan.actions),
         planned_actions=np.asarray(plan.actions, np.float64).ravel().tolist(),
     )
+
+
+def pose_from_message(message: PoseStamped) -> Pose:
+    """Unpack a measured pose.
+
+    Raises:
+        ValueError: Its stamp is zero, by which CRTK robots mark invalid data, or its numbers are
+            not finite or no unit quaternion.
+    """
+    if nanoseconds(message.header.stamp) == 0:
+        raise ValueError("expected valid data, got a pose with a zero stamp, which means invalid")
+    position, rotation = message.pose.position, message.pose.orientation
+    return Pose.from_values(
+        (position.x, position.y, position.z, rotation.x, rotation.y, rotation.z, rotation.w)
+    )
+
+
+def pose_message(pose: Pose, header: Header) -> PoseStamped:
+    """Pack a pose."""
+    message = PoseStamped(header=header)
+    x, y, z = (float(entry) for entry in pose.position)
+    message.pose.position.x, message.pose.position.y, message.pose.position.z = x, y, z
+    turn = message.pose.orientation
+    turn.x, turn.y, turn.z, turn.w = (float(entry) for entry in pose.quaternion)
+    return message

@@ -51,3 +51,30 @@ class DropCounter:
         if self._last is not None and self._last[0] == publisher:
             self.dropped += max(0, sequence - self._last[1] - 1)
         self._last = (publisher, sequence)
+
+
+class StopLatch:
+    """Remembers a stop; only the publisher that stopped may release it.
+
+    A safety monitor that died while it stopped the robot, and was started again, knows nothing of
+    that stop and says "OK": that must not set the robot free.
+    """
+
+    def __init__(self) -> None:
+        self._stopped_by: bytes | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stop is latched."""
+        return self._stopped_by is not None
+
+    def note(self, stopped: bool, publisher: bytes) -> bool:
+        """Take a status and who published it; True when it stops or releases."""
+        if stopped:
+            changed = self._stopped_by != publisher
+            self._stopped_by = publisher
+            return changed
+        if self._stopped_by != publisher:
+            return False
+        self._stopped_by = None
+        return True

@@ -1,0 +1,65 @@
+"""From the description of a system to a launch description; needs launch and launch_ros."""
+
+from __future__ import annotations
+
+import os
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch_ros.actions import LifecycleNode
+
+from safe_skills.paths import config_file
+from safe_skills.systems import NodeSpec, Option, find_system
+
+DISCOVERY = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+RESPAWN_DELAY = 1.0
+
+
+def describe(name: str) -> LaunchDescription:
+    """Returns a launch description of a system: its options as arguments, its nodes as processes.
+
+    Nodes look for each other on this host only, unless the environment says otherwise. A node that
+    dies is started again; the node that ends the run shuts everything down.
+    """
+    system = find_system(name)
+
+    def start(context: LaunchContext) -> list[Action]:
+        texts = {
+            option.name: context.launch_configurations[option.name] for option in system.options
+        }
+        config = str(config_file(system.config))
+        return [_process(spec, config) for spec in system.nodes(texts)]
+
+    actions: list[Action] = [_argument(option) for option in system.options]
+    if DISCOVERY not in os.environ:
+        actions.append(SetEnvironmentVariable(DISCOVERY, "LOCALHOST"))
+    return LaunchDescription([*actions, OpaqueFunction(function=start)])
+
+
+def _argument(option: Option) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        option.name,
+        default_value=option.default,
+        description=option.help,
+        choices=list(option.choices) or None,
+    )
+
+
+def _process(spec: NodeSpec, config: str) -> LifecycleNode:
+    ending = (
+        {"on_exit": Shutdown(reason="the run is over")}
+        if spec.ends_run
+        else {"respawn": True, "respawn_delay": RESPAWN_DELAY}
+    )
+    return LifecycleNode(
+        package="safe_skills",
+        executable=spec.executable,
+        name=spec.name,
+        namespace="",
+        parameters=[config, dict(spec.parameters)],
+        remappings=list(spec.remappings),
+        output="screen",
+        emulate_tty=True,
+        **ending,
+    )

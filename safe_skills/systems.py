@@ -1,0 +1,188 @@
+"""Which nodes make up a system, and with which parameters: for launch files and `safe-skills run`.
+
+No ROS in here: a launch file turns `NodeSpec`s into processes, `safe-skills run` into nodes of one
+process. Parameters that no option touches are in the system's file under `config/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something a user may choose when a system is started.
+
+    Attributes:
+        name: as in `name:=value` of a launch file and `--name value` of the command.
+        default: as text.
+        help: one sentence.
+        choices: the only values allowed, if there are such.
+        kind: type of the value, str or int.
+    """
+
+    name: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+    kind: type = str
+
+    def parse(self, text: str) -> Any:
+        """Returns the value of a text; ValueError says in one line what was expected."""
+        if self.choices and text not in self.choices:
+            raise ValueError(f"{self.name}: expected {' or '.join(self.choices)}, got {text!r}")
+        if self.kind is not int:
+            return text
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"{self.name}: expected a whole number, got {text!r}") from None
+        if value < 0:
+            raise ValueError(f"{self.name}: expected 0 or more, got {value}")
+        return value
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node of a system.
+
+    Attributes:
+        executable: module under `safe_skills.nodes`, and executable of the package.
+        parameters: by name; they win over the configuration file.
+        ends_run: whether the system ends when this node does; the others are started again.
+        remappings: (from, to) topic names.
+    """
+
+    executable: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    ends_run: bool = False
+    remappings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the node in the graph."""
+        return self.executable
+
+
+@dataclass(frozen=True)
+class System:
+    """A graph of nodes that does a task.
+
+    Attributes:
+        name: of the launch file and for `safe-skills run`.
+        summary: one sentence.
+        config: its parameter file under `config/`.
+        options: what a user may choose.
+        build: turns the options' values into nodes, in the order in which they should start.
+    """
+
+    name: str
+    summary: str
+    config: str
+    options: tuple[Option, ...]
+    build: Callable[[Mapping[str, Any]], tuple[NodeSpec, ...]]
+
+    def values(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Returns every option's value.
+
+        Args:
+            given: texts by option name; defaults stand in for the others.
+
+        Raises:
+            ValueError: an unknown option or a value that is not allowed, in one line.
+        """
+        known = {option.name: option for option in self.options}
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ValueError(
+                f"unknown option {', '.join(unknown)}; {self.name} knows {', '.join(known)}"
+            )
+        return {
+            name: option.parse(given.get(name, option.default)) for name, option in known.items()
+        }
+
+    def nodes(self, given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+        """Returns the nodes for some options; raises as `values` does."""
+        return self.build(self.values(given))
+
+
+CABLE_OPTIONS = (
+    Option("robot", "sim", "The simulated table, or a da Vinci arm over CRTK.", ("sim", "dvrk")),
+    Option("arm", "PSM1", "Name of the arm, the first part of its topics' names."),
+    Option("layout", "open", "Scene of the simulator, and default checkpoint.", ("open", "tight")),
+    Option(
+        "profile",
+        "realtime",
+        "Planner: one that keeps up with the camera, or LS3's own table 3.",
+        ("realtime", "paper"),
+    ),
+    Option(
+        "clock",
+        "lockstep",
+        "Simulator: wait for the command of each image (repeatable), or never wait.",
+        ("lockstep", "realtime"),
+    ),
+    Option("checkpoint", "", "Checkpoint folder, or name of a shipped one; empty: cable_LAYOUT."),
+    Option("episodes", "10", "Episodes to run; 0: until stopped.", kind=int),
+    Option("seed", "0", "Seed of the scenes (episode k takes seed + k) and the planner.", kind=int),
+    Option("record", "", "MCAP file for all topics; empty: none."),
+    Option("json", "", "JSON file for the run's summary; empty: none."),
+    Option("gif", "", "GIF file of the first episodes; empty: none."),
+)
+
+
+def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
+    checkpoint = values["checkpoint"] or f"cable_{values['layout']}"
+    simulated = values["robot"] == "sim"
+    run = {name: values[name] for name in ("robot", "layout", "profile", "clock", "seed")}
+    nodes = [
+        NodeSpec(
+            "run_recorder",
+            {
+                **run,
+                "arm": values["arm"],
+                "checkpoint": checkpoint,
+                "episodes": values["episodes"] if simulated else 0,
+                "json": values["json"],
+                "gif": values["gif"],
+            },
+            ends_run=True,
+        ),
+        NodeSpec("hardware_bridge", {"arm": values["arm"]}),
+        NodeSpec("safety_monitor", {"arm": values["arm"], "checkpoint": checkpoint}),
+        NodeSpec(
+            "cem_planner",
+            {"checkpoint": checkpoint, "profile": values["profile"], "seed": values["seed"]},
+        ),
+        NodeSpec("camera_encoder", {"checkpoint": checkpoint}),
+    ]
+    if values["record"]:
+        nodes.insert(0, NodeSpec("bag_recorder", {"file": values["record"]}))
+    if simulated:
+        simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
+        nodes.append(NodeSpec("simulator", {**simulator, "overview": bool(values["gif"])}))
+    return tuple(nodes)
+
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System(
+            "ls3_cable",
+            "LS3 routes a cable around an obstacle, from camera images.",
+            "ls3_cable.yaml",
+            CABLE_OPTIONS,
+            _ls3_cable,
+        ),
+    )
+}
+
+
+def find_system(name: str) -> System:
+    """Returns the system of this name; ValueError names those that exist."""
+    try:
+        return SYSTEMS[name]
+    except KeyError:
+        raise ValueError(f"system: expected {' or '.join(SYSTEMS)}, got {name!r}") from None
