@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+DISCOVERY = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+"""Environment variable: where nodes look for each other; a system sets it to this host alone."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -127,6 +130,7 @@ CABLE_OPTIONS = (
     Option("checkpoint", "", "Checkpoint folder, or name of a shipped one; empty: cable_LAYOUT."),
     Option("episodes", "10", "Episodes to run; 0: until stopped.", kind=int),
     Option("seed", "0", "Seed of the scenes (episode k takes seed + k) and the planner.", kind=int),
+    Option("config", "", "Parameter file; empty: config/ls3_cable.yaml."),
     Option("record", "", "MCAP file for all topics; empty: none."),
     Option("json", "", "JSON file for the run's summary; empty: none."),
     Option("gif", "", "GIF file of the first episodes; empty: none."),
@@ -137,6 +141,7 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     checkpoint = values["checkpoint"] or f"cable_{values['layout']}"
     simulated = values["robot"] == "sim"
     run = {name: values[name] for name in ("robot", "layout", "profile", "clock", "seed")}
+    arm = {name: values[name] for name in ("robot", "arm")}
     nodes = [
         NodeSpec(
             "run_recorder",
@@ -150,8 +155,8 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             },
             ends_run=True,
         ),
-        NodeSpec("hardware_bridge", {"arm": values["arm"]}),
-        NodeSpec("safety_monitor", {"arm": values["arm"], "checkpoint": checkpoint}),
+        NodeSpec("hardware_bridge", arm),
+        NodeSpec("safety_monitor", {**arm, "checkpoint": checkpoint}),
         NodeSpec(
             "cem_planner",
             {"checkpoint": checkpoint, "profile": values["profile"], "seed": values["seed"]},

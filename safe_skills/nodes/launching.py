@@ -10,9 +10,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch_ros.actions import LifecycleNode
 
 from safe_skills.paths import config_file
-from safe_skills.systems import NodeSpec, Option, find_system
+from safe_skills.systems import DISCOVERY, NodeSpec, Option, find_system
 
-DISCOVERY = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 RESPAWN_DELAY = 1.0
 
 
@@ -28,7 +27,7 @@ def describe(name: str) -> LaunchDescription:
         texts = {
             option.name: context.launch_configurations[option.name] for option in system.options
         }
-        config = str(config_file(system.config))
+        config = texts["config"] or str(config_file(system.config))
         return [_process(spec, config) for spec in system.nodes(texts)]
 
     actions: list[Action] = [_argument(option) for option in system.options]
