@@ -32,11 +32,19 @@ class EpisodeLabels:
 
 @dataclass(frozen=True)
 class Transitions:
-    """A batch of B transitions with fresh latents."""
+    """A batch of B transitions with fresh latents, for the dynamics."""
 
     latents: Tensor
     next_latents: Tensor
     actions: Tensor
+
+
+@dataclass(frozen=True)
+class ValueTargets:
+    """A batch of B steps with what is known of their value; NaN where the next value is unknown."""
+
+    latents: Tensor
+    next_latents: Tensor
     rewards: Tensor
     returns: Tensor
     known_next_values: Tensor
@@ -76,10 +84,10 @@ class LatentReplay:
         }
         self.successor = torch.empty(0, dtype=torch.long)  # of each frame
         self.step_frame = torch.empty(0, dtype=torch.long)  # frame at the start of each step
+        self.value_frame = torch.empty(0, dtype=torch.long)  # frame of each value target
         self.rewards = torch.empty(0)
         self.returns = torch.empty(0)
         self.known_next_values = torch.empty(0)
-        self.on_policy = torch.empty(0, dtype=torch.bool)
         self.episodes = 0
 
     def __len__(self) -> int:
@@ -117,8 +125,7 @@ class LatentReplay:
         known = torch.full((kept,), float("nan"))
         known[torch.from_numpy(goal[:kept])] = 0.0
         if violation.any():
-            left = torch.ones(n - kept)
-            known[-1] = -(left * self.discount ** torch.arange(n - kept)).sum()
+            known[-1] = -float((self.discount ** torch.arange(n - kept)).sum())
         reached = np.flatnonzero(goal[:kept])
         in_set = np.zeros(kept + 1, dtype=bool)
         if len(reached):
@@ -139,31 +146,45 @@ class LatentReplay:
         self.step_frame = torch.cat((self.step_frame, frames[:-1]))
         actions = torch.as_tensor(labels.actions[:kept], dtype=torch.float32)
         self.actions = torch.cat((self.actions, actions))
-        self.rewards = torch.cat((self.rewards, rewards[:kept]))
-        self.returns = torch.cat((self.returns, returns[:kept]))
-        self.known_next_values = torch.cat((self.known_next_values, known))
-        on_policy = torch.full((kept,), labels.on_policy)
-        self.on_policy = torch.cat((self.on_policy, on_policy))
+        if labels.on_policy:
+            self._add_values(frames, rewards[:kept], returns[:kept], known, goal[kept - 1])
         self.episodes += 1
 
-    def transitions(
-        self, batch_size: int, generator: torch.Generator, on_policy: bool = False
-    ) -> Transitions:
-        """Samples transitions uniformly, from all episodes or from the on-policy ones.
+    def _add_values(
+        self, frames: Tensor, rewards: Tensor, returns: Tensor, known: Tensor, at_goal: bool
+    ) -> None:
+        """Adds value targets; an episode that ends in the goal stays there, at no cost."""
+        if at_goal:
+            zero = torch.zeros(1)
+            rewards, returns, known = (
+                torch.cat((part, zero)) for part in (rewards, returns, known)
+            )
+        else:
+            frames = frames[:-1]
+        self.value_frame = torch.cat((self.value_frame, frames))
+        self.rewards = torch.cat((self.rewards, rewards))
+        self.returns = torch.cat((self.returns, returns))
+        self.known_next_values = torch.cat((self.known_next_values, known))
 
-        `batch_size` may be a product such as members x batch; latents are redrawn every time.
-        """
-        pool = self.on_policy.nonzero().squeeze(1) if on_policy else None
-        count = self.steps if pool is None else len(pool)
-        if count == 0:
-            raise ValueError("the replay has no demonstrations or online episodes to learn from")
-        index = torch.randint(count, (batch_size,), generator=generator)
-        index = index if pool is None else pool[index]
+    def transitions(self, batch_size: int, generator: torch.Generator) -> Transitions:
+        """Samples steps of all episodes uniformly; latents are redrawn every time."""
+        index = torch.randint(self.steps, (batch_size,), generator=generator)
         frame = self.step_frame[index]
         return Transitions(
             latents=self._draw(frame, generator),
             next_latents=self._draw(frame + 1, generator),
             actions=self.actions[index],
+        )
+
+    def value_targets(self, batch_size: int, generator: torch.Generator) -> ValueTargets:
+        """Samples steps of demonstrations and online episodes uniformly."""
+        if len(self.value_frame) == 0:
+            raise ValueError("the replay has no demonstrations or online episodes to learn from")
+        index = torch.randint(len(self.value_frame), (batch_size,), generator=generator)
+        frame = self.value_frame[index]
+        return ValueTargets(
+            latents=self._draw(frame, generator),
+            next_latents=self._draw(self.successor[frame], generator),
             rewards=self.rewards[index],
             returns=self.returns[index],
             known_next_values=self.known_next_values[index],

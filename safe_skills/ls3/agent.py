@@ -121,7 +121,7 @@ class LS3Agent:
         return Planner(self.models, planner_profile(profile), self.action_limit, seed)
 
     def inputs(self, masks: np.ndarray) -> np.ndarray:
-        """Shrinks masks (n, size, size) uint8 to the encoder's input (n, 1, s, s) float32 in [0, 1]."""
+        """Encoder input (n, 1, s, s) float32 in [0, 1] for masks (n, size, size) uint8."""
         side = self.config.encoder.image_size
         shrunk = [cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) for mask in masks]
         return np.stack(shrunk)[:, None].astype(np.float32) / 255.0
@@ -153,7 +153,7 @@ class LS3Agent:
 
     @torch.inference_mode()
     def predicted_constraint_probability(self, mean: np.ndarray, action: np.ndarray) -> float:
-        """f_C one step ahead under `action` (A,) in SI units: the largest over the members' means."""
+        """f_C one step ahead under `action` (A,) in SI units, the largest over members' means."""
         scaled = np.asarray(action, dtype=np.float64) / self.action_limit
         latents, _ = self.models.dynamics(self._row(mean), self._row(scaled))
         return float(self.models.constraint(latents).max())

@@ -74,18 +74,19 @@ class EncoderConfig:
         latent_dim: d, 32 in every domain of the paper.
         beta: weight of the KL term; the reconstruction error is averaged over pixels as in the
             released code (the paper writes a sum).
-        augmentation: "none" or "shift": images and targets moved by up to a tenth of their side
-            (LS3 sec. 4.1 crops at random).
+        augmentation: "none", or "affine": half of the images, as inputs and as targets, moved by
+            up to a tenth of their side and turned by up to 20 degrees (LS3 sec. 7.3.4; sec. 4.1
+            crops at random).
     """
 
     architecture: str = "compact"
     image_size: int = 32
     latent_dim: int = 32
     beta: float = 1e-6
-    augmentation: str = "none"
+    augmentation: str = "affine"
     learning_rate: float = 1e-3
     batch_size: int = 64
-    iterations: int = 1600
+    iterations: int = 3000
 
     def __post_init__(self) -> None:
         _require(
@@ -93,8 +94,8 @@ class EncoderConfig:
             f"encoder.architecture: expected compact or planet, got {self.architecture!r}",
         )
         _require(
-            self.augmentation in ("none", "shift"),
-            f"encoder.augmentation: expected none or shift, got {self.augmentation!r}",
+            self.augmentation in ("none", "affine"),
+            f"encoder.augmentation: expected none or affine, got {self.augmentation!r}",
         )
         sizes = {"compact": (32, 64), "planet": (64,)}[self.architecture]
         _require(
@@ -137,14 +138,14 @@ class ValueConfig:
     """
 
     members: int = 5
-    hidden: tuple[int, ...] = (256, 256, 256)
+    hidden: tuple[int, ...] = (128, 128)
     discount: float = 0.99
     scale: float = 10.0
     monte_carlo_share: float = 0.5
     own_reward: bool = True
     target_period: int = 100
     learning_rate: float = 3e-4
-    batch_size: int = 256
+    batch_size: int = 128
     iterations: int = 2000
     iterations_per_update: int = 1000
 
@@ -307,7 +308,7 @@ class LS3Config:
     value: ValueConfig = field(default_factory=ValueConfig)
     safe_set: SafeSetConfig = field(default_factory=SafeSetConfig)
     constraint: ClassifierConfig = field(default_factory=ClassifierConfig)
-    goal: ClassifierConfig = field(default_factory=ClassifierConfig)
+    goal: ClassifierConfig = field(default_factory=lambda: ClassifierConfig(balanced=False))
     online: OnlineConfig = field(default_factory=OnlineConfig)
 
     @classmethod

@@ -16,7 +16,8 @@ from safe_skills.ls3.config import ClassifierConfig, LS3Config
 from safe_skills.ls3.models import LS3Models
 from safe_skills.ls3.networks import Classifier
 
-SHIFT_SHARE = 0.1  # of the image's side, largest move of the "shift" augmentation
+AUGMENTED_SHIFT = 0.1  # of the image's side
+AUGMENTED_ROTATION = 0.35  # rad
 
 
 class Learner(ABC):
@@ -79,23 +80,25 @@ class EncoderLearner(Learner):
         """Beta-VAE loss of a random batch of frames."""
         index = torch.randint(len(self.images), (self.config.batch_size,), generator=self.generator)
         images = self.images[index].float() / 255.0
-        if self.config.augmentation == "shift":
-            images = self._shifted(images)
+        if self.config.augmentation == "affine":
+            images = self._moved(images)
         mean, stddev = self.module.encode(images)
         noise = torch.randn(mean.shape, generator=self.generator)
         reconstruction = self.module.decode(mean + stddev * noise)
         return losses.vae_loss(images, reconstruction, mean, stddev, self.config.beta)
 
-    def _shifted(self, images: Tensor) -> Tensor:
-        """Moves each image by a whole number of pixels, zeros coming in."""
-        side = images.shape[-1]
-        reach = max(1, round(SHIFT_SHARE * side))
-        padded = F.pad(images, (reach,) * 4)
-        offsets = torch.randint(2 * reach + 1, (2, len(images)), generator=self.generator)
-        rows = offsets[0][:, None] + torch.arange(side)
-        columns = offsets[1][:, None] + torch.arange(side)
-        batch = torch.arange(len(images))[:, None, None]
-        return padded[batch, 0, rows[:, :, None], columns[:, None, :]][:, None]
+    def _moved(self, images: Tensor) -> Tensor:
+        """Moves and turns every second image at random; zeros come in at the edges."""
+        count = len(images) // 2
+        draw = 2.0 * torch.rand(3, count, generator=self.generator) - 1.0
+        angle = draw[0] * AUGMENTED_ROTATION
+        # affine_grid's coordinates run from -1 to 1, so a share of the side counts twice.
+        x, y = 2.0 * AUGMENTED_SHIFT * draw[1:]
+        cosine, sine = angle.cos(), angle.sin()
+        rows = torch.stack((cosine, -sine, x, sine, cosine, y)).T.view(count, 2, 3)
+        grid = F.affine_grid(rows, images[:count].shape, align_corners=False)
+        moved = F.grid_sample(images[:count], grid, align_corners=False)
+        return torch.cat((moved, images[count:]))
 
 
 class DynamicsLearner(Learner):
@@ -149,7 +152,7 @@ class ValueLearner(Learner):
         """Huber loss to the target, in units of the network's output."""
         config = self.config
         members, size = config.members, config.batch_size
-        batch = self.replay.transitions(members * size, self.generator, on_policy=True)
+        batch = self.replay.value_targets(members * size, self.generator)
         latents = batch.latents.view(members, size, -1)
         if self.steps < config.monte_carlo_share * config.iterations:
             target = batch.returns.view(members, size)

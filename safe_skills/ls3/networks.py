@@ -59,7 +59,7 @@ class VAE(nn.Module):
         self.log_stddev = nn.Linear(width, d)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns mean and stddev (B, d) of f_enc(z | s) for images (B, 1, size, size) in [0, 1]."""
+        """Mean and stddev (B, d) of f_enc(z | s) for images (B, 1, size, size) in [0, 1]."""
         hidden = self.trunk(images)
         return self.mean(hidden), self.log_stddev(hidden).clamp(*LOG_STDDEV_BOUNDS).exp()
 
@@ -159,7 +159,7 @@ class ValueEnsemble(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A probability of a latent: of being in the goal (f_G), the safe set (f_S), in violation (f_C)."""
+    """The probability that a latent is in the goal (f_G), safe set (f_S) or violation (f_C)."""
 
     def __init__(self, hidden: Sequence[int], latent_dim: int) -> None:
         super().__init__()

@@ -34,8 +34,15 @@ def test_a_successful_episode_lies_in_the_safe_set_up_to_the_goal(replay):
     add(replay, labels([-1, -1, 0]))
     assert replay.frame_labels["in_set"].tolist() == [True] * 4
     assert replay.frame_labels["goal"].tolist() == [False, False, False, True]
-    assert replay.known_next_values.isnan().tolist() == [True, True, False]
-    assert replay.known_next_values[-1] == 0
+    assert replay.known_next_values.isnan().tolist() == [True, True, False, False]
+    assert replay.known_next_values[2:].tolist() == [0, 0]
+
+
+def test_the_goal_is_worth_nothing_and_kept_at_no_cost(replay):
+    add(replay, labels([-1, 0]))
+    assert replay.value_frame.tolist() == [0, 1, 2]
+    assert replay.rewards.tolist() == [-1, 0, 0]
+    assert replay.returns.tolist() == [-1, 0, 0]
 
 
 def test_what_follows_the_last_visit_to_the_goal_is_not_in_the_set(replay):
@@ -79,13 +86,14 @@ def test_each_sample_draws_the_latent_anew_around_the_stored_belief(replay):
     )
 
 
-def test_only_on_policy_steps_where_asked(replay):
+def test_value_learns_from_on_policy_episodes_only(replay):
     add(replay, labels([-1, -1], on_policy=False))
     generator = torch.Generator().manual_seed(0)
     with pytest.raises(ValueError, match="no demonstrations"):
-        replay.transitions(4, generator, on_policy=True)
+        replay.value_targets(4, generator)
     add(replay, labels([0], on_policy=True))
-    assert (replay.transitions(50, generator, on_policy=True).rewards == 0).all()
+    assert (replay.value_targets(50, generator).rewards == 0).all()
+    assert replay.steps == 3
 
 
 def test_balanced_batches_hold_as_many_positives_as_negatives(replay):

@@ -1,0 +1,24 @@
+"""Summaries of measurements: percentiles, and intervals for rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import binomtest
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    """Returns p50, p95 and p99; None where there is nothing to measure."""
+    if len(values) == 0:
+        return {"p50": None, "p95": None, "p99": None}
+    p50, p95, p99 = np.percentile(np.asarray(values, dtype=np.float64), (50, 95, 99))
+    return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
+
+
+def rate_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a rate; (0, 1) where there were no trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)

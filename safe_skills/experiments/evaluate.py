@@ -1,0 +1,85 @@
+"""`safe-skills evaluate`: a checkpoint in its environment, without ROS, and its ablations."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from safe_skills.data.episodes import FIRST_EVALUATION_SEED
+from safe_skills.data.files import write_json
+from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.experiments.rollout import evaluate_checkpoint, print_summaries
+from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.config import PROFILES, planner_profile
+from safe_skills.paths import checkpoint_dir
+
+HELP = "Measure an LS3 checkpoint on the simulated cable: success, violations, steps, plan times."
+
+# Ablations of the planner; the models stay the same (LS3 sec. 5.1).
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "LS3": {},
+    "without safe set": {"use_safe_set": False},
+    "without constraint": {"use_constraint": False},
+    "without both": {"use_safe_set": False, "use_constraint": False},
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("task", choices=["cable"])
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), help="default: the checkpoint's")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="folder of a checkpoint; default: the shipped one"
+    )
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="realtime")
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=FIRST_EVALUATION_SEED,
+        help="of the first scene",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--ablations", action="store_true", help="also plan without safe set and constraint"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit status."""
+    folder = args.checkpoint or checkpoint_dir(f"cable_{args.layout or 'open'}")
+    agent = LS3Agent.load(folder, task=args.task)
+    layout = args.layout or agent.layout
+    seeds = range(args.seed, args.seed + args.episodes)
+    variants = ABLATIONS if args.ablations else {"LS3": {}}
+    summaries, episodes = {}, {}
+    with Progress() as progress:
+        for name, changes in variants.items():
+            bar = progress.add_task(name, total=args.episodes)
+            summaries[name], results = evaluate_checkpoint(
+                folder,
+                layout,
+                planner_profile(args.profile, **changes),
+                seeds,
+                args.workers,
+                lambda count, bar=bar: progress.advance(bar, count),
+            )
+            episodes[name] = [asdict(result) for result in results]
+    print_summaries(f"cable ({layout}), {args.profile}, {agent.model_id}", summaries)
+    if args.json:
+        written = {
+            "checkpoint": str(folder),
+            "model_id": agent.model_id,
+            "layout": layout,
+            "profile": args.profile,
+            "seed": args.seed,
+            "summaries": summaries,
+            "episodes": episodes,
+        }
+        write_json(args.json, written)
+    return 0

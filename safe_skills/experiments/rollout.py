@@ -1,0 +1,209 @@
+"""LS3 in the cable environment without ROS: one episode, or many over processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from safe_skills.data.episodes import Episode
+from safe_skills.data.provenance import revision
+from safe_skills.data.statistics import percentiles, rate_interval
+from safe_skills.envs.cable import CableEnv
+from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.config import PlannerConfig
+from safe_skills.ls3.planner import Planner, PlanOutcome
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What one episode of a planner came to; times in ms."""
+
+    seed: int
+    success: bool
+    violation: str
+    steps: int
+    episode_return: float
+    plan_ms: tuple[float, ...]
+    outcomes: tuple[int, ...]
+
+
+def run_episode(
+    env: CableEnv, agent: LS3Agent, planner: Planner, seed: int, kind: str = "online"
+) -> tuple[Episode, EpisodeResult]:
+    """Runs one episode with the planner in the loop.
+
+    Args:
+        env: with RGB observations.
+        agent: encodes the frames.
+        planner: its warm start is cleared first.
+        seed: of the scene.
+        kind: label of the recorded episode.
+
+    Returns:
+        The recorded episode, frozen tail included, and its summary.
+    """
+    observation, info = env.reset(seed=seed)
+    planner.reset()
+    images, masks = [observation["image"]], [observation["mask"]]
+    actions, rewards, costs, plan_ms, outcomes = [], [], [], [], []
+    terminated = truncated = False
+    while not (terminated or truncated):
+        action = np.zeros(agent.action_dim)
+        if not info["violation"]:
+            plan = planner.plan(*agent.encode(observation["image"]))
+            action = plan.actions[0]
+            plan_ms.append(1e3 * plan.solve_time)
+            outcomes.append(int(plan.outcome))
+        observation, reward, terminated, truncated, info = env.step(action)
+        images.append(observation["image"])
+        masks.append(observation["mask"])
+        actions.append(action)
+        rewards.append(reward)
+        costs.append(info["cost"])
+    episode = Episode(
+        images=np.stack(images),
+        masks=np.stack(masks),
+        actions=np.array(actions, np.float32),
+        rewards=np.array(rewards, np.float32),
+        costs=np.array(costs, np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        kind=kind,
+        seed=seed,
+        policy="ls3",
+        layout=env.layout.name,
+        revision=revision(),
+        violation=info["violation"],
+    )
+    result = EpisodeResult(
+        seed=seed,
+        success=episode.success,
+        violation=episode.violation,
+        steps=len(rewards),
+        episode_return=float(np.sum(rewards)),
+        plan_ms=tuple(plan_ms),
+        outcomes=tuple(outcomes),
+    )
+    return episode, result
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch of episodes for one process."""
+
+    checkpoint: Path
+    layout: str
+    profile: PlannerConfig
+    seeds: tuple[int, ...]
+    threads: int
+
+
+def _run_job(job: Job) -> list[EpisodeResult]:
+    torch.set_num_threads(job.threads)
+    agent = LS3Agent.load(job.checkpoint)
+    env = CableEnv(layout=job.layout)
+    results = []
+    for seed in job.seeds:
+        # A planner an episode, so that the result does not depend on how episodes are shared out.
+        planner = agent.planner(job.profile, seed=seed)
+        results.append(run_episode(env, agent, planner, seed)[1])
+    env.close()
+    return results
+
+
+def run_episodes(
+    checkpoint: Path,
+    layout: str,
+    profile: PlannerConfig,
+    seeds: Sequence[int],
+    workers: int = 2,
+    chunk: int = 5,
+) -> Iterator[list[EpisodeResult]]:
+    """Runs episodes over processes, yielding results as they come; the seeds decide them all."""
+    chunks = [tuple(seeds[i : i + chunk]) for i in range(0, len(seeds), chunk)]
+    job = Job(Path(checkpoint), layout, profile, (), max(1, torch.get_num_threads() // workers))
+    jobs = [replace(job, seeds=part) for part in chunks]
+    if workers == 1:
+        yield from map(_run_job, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap_unordered(_run_job, jobs)
+
+
+def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
+    """The figures of many episodes; rates come with their 95 % Wilson intervals."""
+    episodes = len(results)
+    successes = [result for result in results if result.success]
+    violations = [result for result in results if result.violation]
+    plans = [ms for result in results for ms in result.plan_ms]
+    outcomes = [outcome for result in results for outcome in result.outcomes]
+    infeasible = sum(outcome != PlanOutcome.FEASIBLE for outcome in outcomes)
+    return {
+        "episodes": episodes,
+        "success_rate": len(successes) / episodes,
+        "success_interval": rate_interval(len(successes), episodes),
+        "violation_rate": len(violations) / episodes,
+        "violation_interval": rate_interval(len(violations), episodes),
+        "mean_return": float(np.mean([result.episode_return for result in results])),
+        "mean_steps": float(np.mean([r.steps for r in successes])) if successes else None,
+        "plan_ms": percentiles(plans),
+        "infeasible_share": infeasible / max(1, len(outcomes)),
+        "first_seed": min(result.seed for result in results),
+    }
+
+
+def print_summaries(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints one line a summary."""
+    table = Table(title=title)
+    for heading in ("", "episodes", "success", "violations", "steps", "return", "plan p50 [ms]"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    for name, row in rows.items():
+        plan = row.get("plan_ms", {}).get("p50")
+        table.add_row(
+            name,
+            str(row["episodes"]),
+            _rate(row, "success"),
+            _rate(row, "violation"),
+            _number(row["mean_steps"]),
+            _number(row["mean_return"]),
+            _number(plan),
+        )
+    Console().print(table)
+
+
+def _rate(row: Mapping[str, Any], name: str) -> str:
+    low, high = row[f"{name}_interval"]
+    return f"{row[f'{name}_rate']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+# What `progress` is called with: episodes done since the last call.
+Advance = Callable[[int], None]
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    layout: str,
+    profile: PlannerConfig,
+    seeds: Sequence[int],
+    workers: int = 2,
+    advance: Advance = lambda _: None,
+) -> tuple[dict[str, Any], list[EpisodeResult]]:
+    """Runs `run_episodes` to the end and summarizes; results are sorted by seed."""
+    results: list[EpisodeResult] = []
+    for part in run_episodes(checkpoint, layout, profile, seeds, workers):
+        results += part
+        advance(len(part))
+    results.sort(key=lambda result: result.seed)
+    return summarize(results), results

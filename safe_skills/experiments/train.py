@@ -1,0 +1,247 @@
+"""`safe-skills train`: collect what is missing, train offline, improve online, measure, save."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from torch.utils.tensorboard import SummaryWriter
+
+from safe_skills.data.episodes import (
+    FIRST_EVALUATION_SEED,
+    Episode,
+    EpisodeStore,
+    training_seed,
+)
+from safe_skills.data.latents import EpisodeLabels
+from safe_skills.data.provenance import revision
+from safe_skills.data.vision import cable_mask
+from safe_skills.envs.cable import CableEnv
+from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.experiments.collect import collect_cable
+from safe_skills.experiments.rollout import (
+    evaluate_checkpoint,
+    print_summaries,
+    run_episode,
+    summarize,
+)
+from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.config import ConfigError, LS3Config, from_mapping, planner_profile
+from safe_skills.ls3.training import Trainer, TrainingEpisode
+from safe_skills.paths import config_file
+
+HELP = (
+    "Train LS3 on the simulated cable: offline on demonstrations, random and violating episodes, "
+    "then online (Algorithm 1). Interrupt it at any time; the same command goes on."
+)
+ON_POLICY = ("demo", "online")  # kinds of episodes that the value function learns from
+EVALUATION_PROFILE = "realtime"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("method", choices=["ls3"])
+    parser.add_argument("task", choices=["cable"])
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
+    parser.add_argument(
+        "--setting", default="default", help="section of config/training/ls3_cable.yaml"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--out", type=Path, help="run folder (default: outputs/train/ls3_cable_LAYOUT_SETTING_SEED)"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder of episodes, made where missing (default: OUT/data)"
+    )
+    parser.add_argument("--updates", type=int, help="online updates instead of the setting's")
+    parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
+    parser.add_argument("--episodes", type=int, default=50, help="of the final evaluation")
+    parser.add_argument("--device", default="cpu", help="where the models are trained")
+
+
+def load_setting(name: str) -> tuple[dict[str, int], LS3Config]:
+    """Reads a section of the training configuration: numbers of episodes, and the model.
+
+    Raises:
+        ConfigError: for an unknown section or key.
+    """
+    settings = yaml.safe_load(config_file("training/ls3_cable.yaml").read_text(encoding="utf-8"))
+    if name not in settings:
+        raise ConfigError(f"unknown setting {name!r}; known: {', '.join(settings)}")
+    section = settings[name]
+    unknown = set(section) - {"data", "model"}
+    if unknown:
+        raise ConfigError(f"setting {name}: unknown key {unknown.pop()!r}; known: data, model")
+    return dict(section["data"]), from_mapping(LS3Config, section["model"])
+
+
+def training_episode(episode: Episode, agent: LS3Agent) -> TrainingEpisode:
+    """Turns a recorded episode into masks, as the camera node would make them, and labels."""
+    masks = np.stack([cable_mask(image, agent.mask_config) for image in episode.images])
+    labels = EpisodeLabels(
+        actions=(episode.actions / agent.action_limit).astype(np.float32),
+        rewards=episode.rewards,
+        costs=episode.costs,
+        on_policy=episode.kind in ON_POLICY,
+    )
+    return TrainingEpisode(masks, labels)
+
+
+class OnlineEpisodes:
+    """Gathers the K episodes of each update with the present agent, kept on disk.
+
+    Args:
+        agent: acts; its planner's profile comes from the configuration.
+        folder: one store of episodes an update.
+        layout: of the environment.
+        seed: of scenes and planner.
+    """
+
+    def __init__(self, agent: LS3Agent, folder: Path, layout: str, seed: int) -> None:
+        self.agent, self.folder, self.seed = agent, folder, seed
+        self.config = agent.config.online
+        self.env = CableEnv(layout=layout)
+        self.summaries: dict[int, dict[str, Any]] = {}
+
+    def __call__(self, update: int) -> list[TrainingEpisode]:
+        """Runs, or reads back, the episodes of an update."""
+        store = EpisodeStore(self.folder / f"update-{update:03d}")
+        count = self.config.episodes_per_update
+        if len(store) < count:
+            results = []
+            episodes = []
+            for index in range(count):
+                seed = training_seed(self.seed, "online", update * count + index)
+                planner = self.agent.planner(self.config.profile, seed=seed)
+                episode, result = run_episode(self.env, self.agent, planner, seed)
+                episodes.append(episode)
+                results.append(result)
+            store.append(episodes)
+            self.summaries[update] = summarize(results)
+        return [training_episode(episode, self.agent) for episode in store]
+
+
+class Reporter:
+    """Shows a phase's progress and writes its loss to TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description:28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TimeElapsedColumn(),
+        )
+        self.writer = SummaryWriter(folder / "tensorboard")
+        self.bars: dict[str, Any] = {}
+        self.scalars = 0
+
+    def __call__(self, phase: str, done: int, total: int, loss: float) -> None:
+        """Reports the mean loss of the last iterations of a phase."""
+        if phase not in self.bars:
+            self.bars[phase] = self.progress.add_task(phase, total=total, loss=loss)
+        self.progress.update(self.bars[phase], completed=done, loss=loss)
+        self.writer.add_scalar(f"loss/{phase.split()[-1]}", loss, self.scalars)
+        self.scalars += 1
+
+    def episode_scalars(self, update: int, summary: dict[str, Any]) -> None:
+        """Writes the figures of an update's episodes."""
+        for name in ("success_rate", "violation_rate", "mean_return"):
+            self.writer.add_scalar(f"online/{name}", summary[name], update)
+
+
+def demonstrator_steps(episodes: list[Episode]) -> float:
+    """Mean steps to the goal of the successful demonstrations."""
+    return float(np.mean([len(e.actions) for e in episodes if e.kind == "demo" and e.success]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit status."""
+    began = time.monotonic()
+    counts, config = load_setting(args.setting)
+    name = f"ls3_cable_{args.layout}_{args.setting}_{args.seed}"
+    out = args.out or Path("outputs/train") / name
+    seconds: dict[str, float] = {}
+
+    with _timed(seconds, "data"):
+        store = collect_cable(
+            args.data or out / "data",
+            args.layout,
+            **counts,
+            seed=args.seed,
+            workers=args.workers,
+            progress=True,
+        )
+        episodes = list(store)
+    limit = np.full(2, LAYOUTS[args.layout].step_limit)
+    agent = LS3Agent(
+        config, task="cable", layout=args.layout, action_limit=limit, device=args.device
+    )
+    updates = config.online.updates if args.updates is None else args.updates
+    reporter = Reporter(out)
+    with reporter.progress:
+        trainer = Trainer(
+            agent, [training_episode(e, agent) for e in episodes], out, args.seed, reporter
+        )
+        trainer.train_offline()
+        gather = OnlineEpisodes(agent, out / "online", args.layout, args.seed)
+        with _timed(seconds, "online"):
+            for update in trainer.train_online(updates, gather):
+                if update in gather.summaries:
+                    reporter.episode_scalars(update, gather.summaries[update])
+    seconds |= {f"train {phase}": value for phase, value in trainer.progress.seconds.items()}
+
+    checkpoint = out / "checkpoint"
+    agent.save(checkpoint, {})
+    seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
+    with _timed(seconds, "evaluation"):
+        summary, _ = evaluate_checkpoint(
+            checkpoint,
+            args.layout,
+            planner_profile(EVALUATION_PROFILE),
+            seeds,
+            args.workers,
+        )
+    demo_steps = demonstrator_steps(episodes)
+    metrics = {
+        "evaluation": summary,
+        "profile": EVALUATION_PROFILE,
+        "demonstrator_steps": demo_steps,
+        "setting": args.setting,
+        "data": counts,
+        "updates": updates,
+        "seed": args.seed,
+        "revision": revision(),
+        "seconds": {phase: round(value, 1) for phase, value in seconds.items()},
+    }
+    agent.save(checkpoint, metrics)
+    _print_times(seconds, time.monotonic() - began)
+    print_summaries(f"cable ({args.layout}), demonstrator {demo_steps:.1f} steps", {"LS3": summary})
+    Console().print(f"checkpoint: {checkpoint}")
+    return 0
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Notes the duration of a block."""
+    began = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - began
+
+
+def _print_times(seconds: dict[str, float], total: float) -> None:
+    table = Table(title="time")
+    table.add_column("phase")
+    table.add_column("seconds", justify="right")
+    for phase, value in [*seconds.items(), ("all", total)]:
+        table.add_row(phase, f"{value:.1f}")
+    Console().print(table)

@@ -1,0 +1,18 @@
+"""Percentiles and intervals."""
+
+import pytest
+
+from safe_skills.data.statistics import percentiles, rate_interval
+
+
+def test_percentiles():
+    assert percentiles(range(101)) == {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+    assert percentiles([]) == {"p50": None, "p95": None, "p99": None}
+
+
+def test_wilson_interval_by_its_formula():
+    n, p, z = 200, 0.97, 1.959963984540054
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    assert rate_interval(194, 200) == pytest.approx((centre - half, centre + half))
+    assert rate_interval(0, 0) == (0.0, 1.0)
