@@ -93,7 +93,6 @@ class PlanarServo:
         self._measured_at = 0.0
         self._set_point: np.ndarray | None = None
         self._commanded_at = 0.0
-        self._frame: int | None = None
 
     @property
     def state(self) -> ServoState:
@@ -126,23 +125,18 @@ class PlanarServo:
             self._state = ServoState.WAITING
         return ServoOutput()
 
-    def command(self, action: ArrayLike, now: float, frame: int | None = None) -> ServoOutput:
+    def command(self, action: ArrayLike, now: float) -> ServoOutput:
         """Takes a displacement.
 
         Args:
             action: (2,) [m]; its components are clipped to `max_step`.
             now: receive time [s].
-            frame: which camera frame the command answers. A second answer to the frame of the
-                last one moves no further: the same set-point is sent again.
 
         Returns:
             The new set-point, or the reason why there is none. A refused command leaves the robot
             as it is: its set-point stays, until the timeout.
         """
         due = self.tick(now)
-        if self._set_point is not None and frame is not None and frame == self._frame:
-            self._commanded_at = now
-            return ServoOutput(set_point=self._set_point.copy())
         if self._measured is None:
             reason = "command refused: expected a valid measured position first, there is none"
             return ServoOutput(hold=due.hold, reason=reason)
@@ -159,7 +153,7 @@ class PlanarServo:
         except (TypeError, ValueError) as error:
             line = " ".join(str(error).split())
             return ServoOutput(hold=due.hold, reason=f"command refused: {line}")
-        self._set_point, self._commanded_at, self._frame = set_point, now, frame
+        self._set_point, self._commanded_at = set_point, now
         self._state = ServoState.MOVING
         return ServoOutput(set_point=set_point.copy())
 

@@ -46,16 +46,6 @@ def test_a_step_beyond_the_limit_is_clipped():
     np.testing.assert_allclose(connected().command((0.5, -0.5), 0.0).set_point, [0.03, -0.03])
 
 
-def test_a_second_answer_to_a_frame_moves_no_further():
-    servo = connected()
-    servo.command((0.02, 0.0), 0.0, frame=7)
-    again = servo.command((0.02, 0.0), 0.1, frame=7)
-    np.testing.assert_allclose(again.set_point, [0.02, 0.0])
-    np.testing.assert_allclose(servo.command((0.01, 0.0), 0.2, frame=8).set_point, [0.03, 0.0])
-    servo.hold()
-    np.testing.assert_allclose(servo.command((0.01, 0.0), 0.2, frame=8).set_point, [0.01, 0.0])
-
-
 def test_silence_holds_the_robot_once_and_motion_starts_from_the_measurement():
     servo = connected()
     servo.command((0.03, 0.0), 0.0)
