@@ -317,7 +317,7 @@ def test_operating_state_over_crtk_msgs(graph):
     assert (states[-1].state, states[-1].is_homed) == ("DISABLED", False)
     command("home")
     assert graph.until(lambda: states[-1].state == "ENABLED" and states[-1].is_homed)
-    client.position()
+    assert graph.until(lambda: nanoseconds(client.measured[-1].header.stamp) > 0)
     command("pause")
     assert graph.until(lambda: states[-1].state == "PAUSED")
     client.send([0.0, 0.0])
