@@ -62,11 +62,18 @@ class Episode:
     violation: str = ""
 
     def __post_init__(self) -> None:
-        steps = len(self.actions)
+        for name, dimensions in (("images", 4), ("actions", 2)):
+            shape = getattr(self, name).shape
+            if len(shape) != dimensions or 0 in shape:
+                raise EpisodeError(
+                    f"{name}: expected {dimensions} dimensions, none empty, got shape {shape}"
+                )
+        steps, size = len(self.actions), self.actions.shape[1]
+        height, width = self.images.shape[1:3]
         expected = {
-            "images": (np.uint8, (steps + 1, *self.images.shape[1:3], 3)),
-            "masks": (np.uint8, (steps + 1, *self.images.shape[1:3])),
-            "actions": (np.float32, (steps, *self.actions.shape[1:2])),
+            "images": (np.uint8, (steps + 1, height, width, 3)),
+            "masks": (np.uint8, (steps + 1, height, width)),
+            "actions": (np.float32, (steps, size)),
             "rewards": (np.float32, (steps,)),
             "costs": (np.float32, (steps,)),
         }
@@ -78,8 +85,6 @@ class Episode:
                 )
             if dtype == np.float32 and not np.isfinite(array).all():
                 raise EpisodeError(f"{name}: expected finite numbers")
-        if steps == 0:
-            raise EpisodeError("expected at least one step, got none")
         if self.kind not in KINDS:
             raise EpisodeError(f"kind: expected one of {KINDS}, got {self.kind!r}")
 
@@ -147,7 +152,10 @@ class EpisodeStore:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise EpisodeError(f"{self.folder}: expected a folder of episodes, got a file")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EpisodeError(f"{self.folder}: cannot be made ({error.strerror})") from error
 
     def __iter__(self) -> Iterator[Episode]:
         return self.episodes()

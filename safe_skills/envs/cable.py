@@ -37,8 +37,8 @@ class CableEnv(gymnasium.Env):
     """`safe_skills/Cable-v0`: bring the cable to the goal around the obstacle.
 
     Observation: Dict of "image" (64, 64, 3) uint8 top-down RGB and "mask" (64, 64) uint8, 255 where
-    the cable is seen; with ``observation="state"``, nothing is drawn and the Dict holds "gripper" (2,)
-    and "cable" (17, 2) float32 [m].
+    the cable is seen; with ``observation="state"``, nothing is drawn and the Dict holds "gripper"
+    (2,) and "cable" (17, 2) float32 [m].
     Action: (dx, dy) [m], each within 0.03, added to the gripper's set-point for one step of 0.1 s.
     Reward: 0 when the cable reaches the goal, which terminates the episode, else -1.
     Cost (``info["cost"]``): 1 from the step on in which gripper or cable touch the obstacle. From

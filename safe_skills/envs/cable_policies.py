@@ -1,7 +1,7 @@
 """Scripted policies of the cable routing task; they see the simulator's state.
 
-A policy acts for one episode: it is made with the layout and a random generator, and called with the
-`CableState` of each step it returns a (2,) float64 displacement [m].
+A policy acts for one episode: it is made with the layout and a random generator; called with the
+`CableState` of a step, it returns a (2,) float64 displacement [m].
 """
 
 from __future__ import annotations
@@ -67,14 +67,6 @@ class FastExpert(RoutePolicy):
 
     def __init__(self, layout: CableLayout, rng: np.random.Generator, noise: float = 0.002) -> None:
         route = _scattered(layout.fast_route, noise, rng)
-        super().__init__(route, layout.step_limit, noise, rng)
-
-
-class Shortcut(RoutePolicy):
-    """Ignores the cable: the shortest way on which the gripper alone clears the obstacle."""
-
-    def __init__(self, layout: CableLayout, rng: np.random.Generator, noise: float = 0.002) -> None:
-        route = _scattered(layout.shortcut_route, noise, rng)
         super().__init__(route, layout.step_limit, noise, rng)
 
 

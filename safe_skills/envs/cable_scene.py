@@ -53,9 +53,10 @@ class _Client:
 class CableScene:
     """Owns one PyBullet client: a cable of capsules held by a gripper on a table.
 
-    The cable is a chain of capsules joined by point-to-point constraints; the gripper is a post that
-    a fixed constraint of limited force draws to its set-point. All positions are metres in the task
-    frame: origin in the image centre on the table, x right, y up in the image, z out of the table.
+    The cable is a chain of capsules joined by point-to-point constraints; the gripper is a post
+    that a fixed constraint of limited force draws to its set-point. All positions are metres in the
+    task frame: origin in the image centre on the table, x right, y up in the image, z out of the
+    table.
     """
 
     def __init__(self, layout: CableLayout) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -230,7 +235,10 @@ def _shards_of(
 
 def _is_done(job: Job) -> bool:
     """Whether the shard is there, whole; one of another collection is refused."""
-    if not Path(job.path).exists():
+    path = Path(job.path)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink()
+    if not path.exists():
         return False
     episodes = read_shard(job.path)
     for index, episode in enumerate(episodes, start=job.first):
@@ -250,20 +258,31 @@ def _policy_name(job: Job) -> str:
 
 def _each_collected(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
     if workers <= 1:
-        for job in jobs:
-            yield _collect_shard(job)
+        yield from map(_collect_shard, jobs)
         return
-    # Forked workers would inherit the caller's threads' locks.
+    # Forked workers would inherit the locks of the caller's threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        pending: set[Future[Job]] = {pool.submit(_collect_shard, job) for job in jobs}
-        try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
+    try:
+        for future in as_completed([pool.submit(_collect_shard, job) for job in jobs]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise EpisodeError(
+            "a collecting process was killed: run the same command again to go on"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    """Leaves Ctrl-C to the parent, and ends with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _collect_shard(job: Job) -> Job:
@@ -277,5 +296,8 @@ def _collect_shard(job: Job) -> Job:
             episodes.append(collect_episode(env, policy, job.kind, seed, _policy_name(job)))
     finally:
         env.close()
-    write_shard(job.path, episodes)
+    try:
+        write_shard(job.path, episodes)
+    except OSError as error:
+        raise EpisodeError(f"{job.path}: cannot be written ({error})") from None
     return job
