@@ -70,8 +70,8 @@ class CableLayout:
     table_colour: Colour = (0.92, 0.90, 0.86)
 
 
-# "open": corners of the demonstrator's way may be cut a lot. "tight": the goal lies close behind the
-# obstacle, and looking 15 cm ahead along that way is enough to drag the cable over the obstacle.
+# "open": corners of the demonstrator's way may be cut a lot. "tight": the goal lies close behind
+# the obstacle; to aim 15 cm ahead along that way is enough to drag the cable over the obstacle.
 LAYOUTS = {
     "open": CableLayout(
         name="open",

@@ -63,10 +63,10 @@ class CableScene:
         self.layout = layout
         self._link_length = layout.tail_length / LINKS
         self._client = _Client()
+        self._closed = False
         self._frame: tuple[int, np.ndarray, np.ndarray] | None = None
-        self._set_point = np.asarray(layout.start, dtype=np.float64)
         self._build()
-        self._place(self._set_point, np.zeros(LINKS) - math.pi / 2)
+        self.place(layout.start, np.full(LINKS, -math.pi / 2))
 
     def reset(self, rng: np.random.Generator) -> None:
         """Draws a new start of gripper and cable; the scene depends on `rng` alone."""
@@ -75,11 +75,42 @@ class CableScene:
         heading = -math.radians(rng.uniform(*layout.tail_heading))
         curvature = rng.uniform(*layout.tail_curvature)
         along = (np.arange(LINKS) + 0.5) * self._link_length
-        self._place(head, heading + curvature * along)
+        self.place(head, heading + curvature * along)
         for _ in range(SETTLE_SUBSTEPS):
             self._client.stepSimulation()
         # As a robot does that takes its measured position as the first set-point.
         self._set_point = self.gripper_position
+
+    def place(self, head: ArrayLike, headings: ArrayLike) -> None:
+        """Puts gripper and cable somewhere, at rest.
+
+        Args:
+            head: (2,) position of the gripper and the cable's held end [m].
+            headings: (16,) direction of each link [rad], from the held end on.
+        """
+        client = self._client
+        still = (0.0, 0.0, 0.0)
+        # Contacts that survive from the scene before would warm-start the solver: lift them apart.
+        for body in (self._gripper, *self._links):
+            client.resetBasePositionAndOrientation(body, (0.0, 0.0, 1.0), _UPRIGHT)
+        client.performCollisionDetection()
+        client.resetBasePositionAndOrientation(
+            self._gripper, (head[0], head[1], GRIPPER_HEIGHT / 2), _UPRIGHT
+        )
+        client.resetBaseVelocity(self._gripper, still, still)
+        start = np.asarray(head, dtype=np.float64)
+        for link, heading in zip(self._links, headings, strict=True):
+            direction = np.array([math.cos(heading), math.sin(heading)])
+            x, y = start + direction * (self._link_length / 2)
+            client.resetBasePositionAndOrientation(link, (x, y, LINK_RADIUS), _lying(heading))
+            client.resetBaseVelocity(link, still, still)
+            start = start + direction * self._link_length
+        self._set_point = np.array(head, dtype=np.float64)
+        self._ramp_from = self._set_point
+        self._ramp_length = max(1, round(RAMP_SHARE * self.layout.substeps))
+        self._ramp_done = self._ramp_length
+        self._pull(self._set_point)
+        self._frame = None
 
     def command(self, xy: ArrayLike) -> None:
         """Sets the gripper's set-point (2,) [m], absolute in the task frame."""
@@ -170,7 +201,9 @@ class CableScene:
 
     def close(self) -> None:
         """Disconnects from PyBullet; the scene is unusable afterwards."""
-        self._client.disconnect()
+        if not self._closed:
+            self._closed = True
+            self._client.disconnect()
 
     def _camera(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         if self._frame is None or self._frame[0] != size:
@@ -306,28 +339,6 @@ class CableScene:
 
     def _collide(self, body: int, group: int, mask: int) -> None:
         self._client.setCollisionFilterGroupMask(body, -1, group, mask)
-
-    def _place(self, head: np.ndarray, headings: np.ndarray) -> None:
-        """Lays the cable from `head` along `headings` (16,) [rad], everything at rest."""
-        client = self._client
-        still = (0.0, 0.0, 0.0)
-        client.resetBasePositionAndOrientation(
-            self._gripper, (head[0], head[1], GRIPPER_HEIGHT / 2), _UPRIGHT
-        )
-        client.resetBaseVelocity(self._gripper, still, still)
-        start = head
-        for link, heading in zip(self._links, headings, strict=True):
-            direction = np.array([math.cos(heading), math.sin(heading)])
-            x, y = start + direction * (self._link_length / 2)
-            client.resetBasePositionAndOrientation(link, (x, y, LINK_RADIUS), _lying(heading))
-            client.resetBaseVelocity(link, still, still)
-            start = start + direction * self._link_length
-        self._set_point = np.array(head, dtype=np.float64)
-        self._ramp_from = self._set_point
-        self._ramp_length = max(1, round(RAMP_SHARE * self.layout.substeps))
-        self._ramp_done = self._ramp_length
-        self._pull(self._set_point)
-        self._frame = None
 
     def _ramp_at(self, done: int) -> np.ndarray:
         share = done / self._ramp_length
