@@ -105,7 +105,7 @@ class Episode:
 def training_seed(seed: int, kind: str, index: int) -> int:
     """Scene seed of the `index`-th training episode of a kind, below `FIRST_EVALUATION_SEED`.
 
-    Different kinds never share a seed, nor do different indices of a run.
+    Different kinds never share a seed, nor do different indices, nor do runs of seeds 0 to 24.
     """
     if not 0 <= index < _SEEDS_A_RUN:
         raise ValueError(f"index: expected 0 to {_SEEDS_A_RUN - 1}, got {index}")

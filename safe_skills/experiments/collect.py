@@ -29,6 +29,7 @@ from safe_skills.data.episodes import (
     training_seed,
     write_shard,
 )
+from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
 from safe_skills.envs.cable import CableEnv
 from safe_skills.envs.cable_layouts import LAYOUTS
@@ -66,6 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the episodes")
     parser.add_argument("--workers", type=_count, default=2, help="processes (2)")
     parser.add_argument("--seed", type=_count, default=0, help="seed of the whole collection (0)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument(
         "--uniform",
         action="store_true",
@@ -86,7 +88,10 @@ def run(args: argparse.Namespace) -> int:
         progress=True,
         uniform=args.uniform,
     )
-    Console().print(summary_table(store))
+    summary = summarize(store)
+    Console().print(summary_table(summary))
+    if args.json:
+        write_json(args.json, {"layout": args.layout, "seed": args.seed, "kinds": summary})
     return 0
 
 
@@ -185,35 +190,45 @@ def collect_episode(env: CableEnv, policy: Policy, kind: str, seed: int, name: s
     )
 
 
-def summary_table(store: EpisodeStore) -> Table:
-    """What a store holds, by kind."""
-    table = Table("kind", "episodes", "success", "violation", "mean return", "mean length")
+def summarize(store: EpisodeStore) -> dict[str, dict[str, float]]:
+    """Figures of a store by kind: episodes, success, violation, mean return, mean length."""
+    summary = {}
     for kind in KINDS:
-        rows = np.array(
-            [
-                (episode.success, bool(episode.violation), episode.episode_return, len(episode))
-                for episode in store.episodes(kind)
-            ],
-            dtype=np.float64,
+        rows = [
+            (episode.success, bool(episode.violation), episode.episode_return, len(episode))
+            for episode in store.episodes(kind)
+        ]
+        if rows:
+            success, violation, mean_return, length = np.mean(rows, axis=0).tolist()
+            summary[kind] = {
+                "episodes": len(rows),
+                "success_rate": success,
+                "violation_rate": violation,
+                "mean_return": mean_return,
+                "mean_length": length,
+            }
+    return summary
+
+
+def summary_table(summary: dict[str, dict[str, float]]) -> Table:
+    """The figures of `summarize` for people."""
+    table = Table("kind", "episodes", "success", "violation", "mean return", "mean length")
+    for kind, figures in summary.items():
+        table.add_row(
+            kind,
+            f"{figures['episodes']}",
+            f"{figures['success_rate']:.3f}",
+            f"{figures['violation_rate']:.3f}",
+            f"{figures['mean_return']:.1f}",
+            f"{figures['mean_length']:.1f}",
         )
-        if len(rows):
-            success, violation, mean_return, length = rows.mean(axis=0)
-            table.add_row(
-                kind,
-                str(len(rows)),
-                f"{success:.3f}",
-                f"{violation:.3f}",
-                f"{mean_return:.1f}",
-                f"{length:.1f}",
-            )
     return table
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got {number}")
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got '{text}'")
+    return int(text)
 
 
 def _shards_of(
