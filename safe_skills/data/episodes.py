@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -113,12 +114,23 @@ def training_seed(seed: int, kind: str, index: int) -> int:
 
 
 def write_shard(path: Path | str, episodes: Sequence[Episode]) -> None:
-    """Writes episodes to one HDF5 file, beside first and then renamed over `path`."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    """Writes episodes to one HDF5 file, beside first and then renamed over `path`.
+
+    Raises:
+        EpisodeError: the file cannot be written.
+    """
+    # In memory first: HDF5 may end the process when the disk is full.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["total_episodes"] = len(episodes)
         for index, episode in enumerate(episodes):
             _write_episode(file.create_group(f"episode_{index}"), index, episode)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.getbuffer())
+    except OSError as error:
+        raise EpisodeError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def read_shard(path: Path | str) -> list[Episode]:

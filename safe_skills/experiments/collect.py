@@ -311,8 +311,5 @@ def _collect_shard(job: Job) -> Job:
             episodes.append(collect_episode(env, policy, job.kind, seed, _policy_name(job)))
     finally:
         env.close()
-    try:
-        write_shard(job.path, episodes)
-    except OSError as error:
-        raise EpisodeError(f"{job.path}: cannot be written ({error})") from None
+    write_shard(job.path, episodes)
     return job

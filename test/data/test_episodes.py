@@ -1,3 +1,5 @@
+import resource
+
 import h5py
 import numpy as np
 import pytest
@@ -207,6 +209,21 @@ def test_a_file_is_no_folder(tmp_path):
         EpisodeStore(tmp_path / "file")
     with pytest.raises(EpisodeError, match="cannot be made"):
         EpisodeStore(tmp_path / "file" / "below")
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "demo-00000.hdf5"
+    write_shard(path, [make(seed=1)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(EpisodeError, match="demo-00000.hdf5: cannot be written") as refusal:
+            write_shard(path, [make(seed=2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(refusal.value)
+    assert [episode.seed for episode in read_shard(path)] == [1]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
