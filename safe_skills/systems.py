@@ -129,7 +129,12 @@ CABLE_OPTIONS = (
     ),
     Option("checkpoint", "", "Checkpoint folder, or name of a shipped one; empty: cable_LAYOUT."),
     Option("episodes", "10", "Episodes to run; 0: until stopped.", kind=int),
-    Option("seed", "0", "Seed of the scenes (episode k takes seed + k) and the planner.", kind=int),
+    Option(
+        "seed",
+        "1000000",
+        "Seed of the scenes (episode k takes seed + k) and the planner; training is below.",
+        kind=int,
+    ),
     Option("config", "", "Parameter file; empty: config/ls3_cable.yaml."),
     Option("record", "", "MCAP file for all topics; empty: none."),
     Option("json", "", "JSON file for the run's summary; empty: none."),
@@ -137,11 +142,19 @@ CABLE_OPTIONS = (
 )
 
 
+WORLD_WAITS = 3600.0
+"""In lockstep the world stands still until a command comes: waiting makes nothing stale [s]."""
+
+
 def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     checkpoint = values["checkpoint"] or f"cable_{values['layout']}"
     simulated = values["robot"] == "sim"
     run = {name: values[name] for name in ("robot", "layout", "profile", "clock", "seed")}
     arm = {name: values[name] for name in ("robot", "arm")}
+    fresh, moving = (), ()
+    if simulated and values["clock"] == "lockstep":
+        fresh = ("image_timeout", "latent_timeout", "robot_timeout")
+        moving = ("command_timeout", "state_timeout")
     nodes = [
         NodeSpec(
             "run_recorder",
@@ -155,8 +168,11 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             },
             ends_run=True,
         ),
-        NodeSpec("hardware_bridge", arm),
-        NodeSpec("safety_monitor", {**arm, "checkpoint": checkpoint}),
+        NodeSpec("hardware_bridge", {**arm, **dict.fromkeys(moving, WORLD_WAITS)}),
+        NodeSpec(
+            "safety_monitor",
+            {**arm, "checkpoint": checkpoint, **dict.fromkeys(fresh, WORLD_WAITS)},
+        ),
         NodeSpec(
             "cem_planner",
             {"checkpoint": checkpoint, "profile": values["profile"], "seed": values["seed"]},
@@ -166,8 +182,9 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     if values["record"]:
         nodes.insert(0, NodeSpec("bag_recorder", {"file": values["record"]}))
     if simulated:
+        overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
-        nodes.append(NodeSpec("simulator", {**simulator, "overview": bool(values["gif"])}))
+        nodes.append(NodeSpec("simulator", {**simulator, **overview}))
     return tuple(nodes)
 
 

@@ -114,6 +114,10 @@ class Animation:
         """
         if not self._snapshots:
             raise ValueError(f"{path}: no camera frame came, so there is no GIF to write")
+        # A frame without a scene of its own shows the nearest one: all must have one size.
+        scene = next((s.scene for s in self._snapshots if s.scene is not None), None)
+        for snapshot in self._snapshots:
+            scene = snapshot.scene = snapshot.scene if snapshot.scene is not None else scene
         frames = [self._draw(snapshot) for snapshot in self._snapshots]
         times = [LAST_FRAME_MS if s.note else FRAME_MS for s in self._snapshots]
         with replacing(path) as temporary:
@@ -143,7 +147,7 @@ class Animation:
             for row, view in enumerate(views):
                 canvas.paste(view, (width, row * VIEW))
         self._caption(canvas, snapshot)
-        return canvas.quantize(128, dither=Image.Dither.NONE)
+        return canvas.quantize(128, Image.Quantize.FASTOCTREE)
 
     def _camera_view(self, snapshot: Snapshot) -> Image.Image:
         view = Image.fromarray(snapshot.camera).resize((VIEW, VIEW), Image.Resampling.NEAREST)

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -28,6 +29,7 @@ HELP = "Run a system: the ROS 2 graph of its launch file, composed in one proces
 
 INTERRUPTED = 130
 REFUSED = 2
+UNWRITTEN = 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -111,12 +113,16 @@ def node_class(executable: str) -> type[SkillNode]:
 
 
 def _init(config: str) -> None:
+    try:
+        yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"config {config}: {' '.join(str(error).split())}") from None
     arguments = ["--ros-args", "--params-file", config]
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         # rcl has an exception type of its own for every way in which a file can be wrong.
-        raise ValueError(f"{config}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"config {config}: {' '.join(str(error).split())}") from None
 
 
 def _run(
@@ -129,14 +135,17 @@ def _run(
     try:
         for spec in specs:
             nodes.append(_create(spec, overrides.get(spec.name, {})))
-            if not nodes[-1].bring_up():
-                return REFUSED
+        if not all(node.bring_up() for node in nodes):
+            return REFUSED
         recorder = next(node for node in nodes if isinstance(node, RunRecorder))
-        return _spin(nodes, recorder, episodes, stop)
+        _spin(nodes, recorder, episodes, stop)
     finally:
         for node in reversed(nodes):
             node.trigger_shutdown()
             node.destroy_node()
+    if not recorder.finished:
+        return INTERRUPTED
+    return UNWRITTEN if recorder.unwritten else 0
 
 
 def _create(spec: NodeSpec, overrides: Mapping[str, Any]) -> SkillNode:
@@ -173,7 +182,7 @@ class _NodeThread(threading.Thread):
 
 def _spin(
     nodes: Sequence[SkillNode], recorder: RunRecorder, episodes: int, stop: StopSignal
-) -> int:
+) -> None:
     stopped = threading.Event()
     threads = [_NodeThread(node, stopped) for node in nodes]
     with _progress() as progress:
@@ -191,7 +200,6 @@ def _spin(
     for thread in threads:
         if thread.error is not None:
             raise thread.error
-    return INTERRUPTED if stop() and not recorder.finished else 0
 
 
 def _progress() -> Progress:

@@ -1,7 +1,7 @@
 """Node: watches a run and writes what it came to, as JSON, as a table and as a GIF."""
 
-import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from safe_skills.data.vision import MaskConfig
 from safe_skills.msg import Command, EpisodeStatus, PlanStatus, SafetyStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.animation import Animation
+from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of, task_position
 from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.conversions import nanoseconds, rgb_from_image
 from safe_skills.nodes.diagnostics import OK, Status
@@ -26,7 +27,7 @@ from safe_skills.nodes.model import checkpoint_folder
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.summary import EpisodeRecord, RunLog, table_rows
 
-LAST_WORDS = 1.5
+LAST_WORDS = 1.2
 """Seconds after the last episode in which every node's diagnostics, one a second, still arrive."""
 
 GATE_STATES = ("OK", "LIMITED", "HOLD", "STOPPED")
@@ -52,14 +53,16 @@ class RunRecorder(SkillNode):
             low=0.01,
             high=5.0,
         ),
-        "arm": Param("PSM1", "Name of the arm, as in its topics."),
+        **ARM_PARAMETERS,
         "checkpoint": Param("", "Checkpoint in use, for the summary and the GIF's mask."),
-        "robot": Param("sim", "Robot in use, for the summary."),
         "layout": Param("open", "Scene in use, for the summary."),
         "profile": Param("realtime", "Planner profile in use, for the summary."),
         "clock": Param("lockstep", "Simulator's clock in use, for the summary."),
         "seed": Param(0, "Seed of the run, for the summary.", low=0, high=2**31 - 1),
     }
+
+    unwritten: tuple[str, ...] = ()
+    """Files that could not be written at the end."""
 
     on_episode: Callable[[RunLog], None] | None = None
     """Called after every episode."""
@@ -69,7 +72,6 @@ class RunRecorder(SkillNode):
         for name in ("json", "gif"):
             _check_writable(name, self.param(name))
         self.log = RunLog()
-        self.summary: dict[str, Any] | None = None
         self._animation = self._new_animation()
         self._position: np.ndarray | None = None
         self._closing = False
@@ -82,6 +84,7 @@ class RunRecorder(SkillNode):
         self.subscribe(PoseStamped, f"{arm}/servo_cp", self._note_servo, qos.LOG)
         self.subscribe(DiagnosticArray, "/diagnostics", self._note_diagnostics, qos.LOG)
         if self._animation is not None:
+            self._arm = arm_of(self)
             self.subscribe(Image, "camera/image_raw", self._note_camera, qos.IMAGE)
             self.subscribe(Image, "overview/image_raw", self._note_overview, qos.IMAGE)
             self.subscribe(
@@ -90,8 +93,8 @@ class RunRecorder(SkillNode):
         self.diagnostics.add("run", self._report_run)
 
     def deactivate(self) -> None:
-        """Write what was seen so far, unless the run's end was written already."""
-        if self.summary is None:
+        """Write what was seen, the whole run or a part of it."""
+        if self.log.started:
             self._write()
 
     def _new_animation(self) -> Animation | None:
@@ -126,8 +129,6 @@ class RunRecorder(SkillNode):
             self.every(LAST_WORDS, self._end)
 
     def _end(self) -> None:
-        if self.summary is None:
-            self._write()
         self.finished = True
 
     def _note_plan(self, message: PlanStatus) -> None:
@@ -184,15 +185,18 @@ class RunRecorder(SkillNode):
             self.refuse("image refused", f"overview left out of the GIF: {error}")
 
     def _note_position(self, message: PoseStamped) -> None:
-        self._position = np.array([message.pose.position.x, message.pose.position.y])
+        try:
+            self._position = task_position(self._arm, message)
+        except ValueError as error:
+            self.refuse("measured_cp refused", f"no position for the GIF: {error}")
 
     def _write(self) -> None:
         settings = {name: self.param(name) for name in SETTINGS}
         asked = self.param("episodes")
         settings["complete"] = bool(self.log.finished or 0 < asked <= len(self.log.done))
-        self.summary = self.log.summary(settings)
-        _print_table(self.summary)
-        self._write_file("json", lambda path: write_json(path, self.summary))
+        summary = self.log.summary(settings)
+        _print_table(summary)
+        self._write_file("json", lambda path: write_json(path, summary))
         if self._animation is not None:
             self._write_file("gif", self._animation.save)
 
@@ -204,6 +208,7 @@ class RunRecorder(SkillNode):
             write(path)
         except (OSError, ValueError) as error:
             self.get_logger().error(f"{name} not written: {error}")
+            self.unwritten += (path,)
         else:
             self.get_logger().info(f"wrote {path}")
 
@@ -221,15 +226,18 @@ def _outcome(record: EpisodeRecord) -> str:
 
 
 def _check_writable(name: str, path: str) -> None:
+    """Find out before the run, not after it, that its summary cannot be written."""
     if not path:
         return
     if Path(path).is_dir():
         raise ValueError(f"{name}: expected a file to write, got the folder {path}")
     folder = Path(path).resolve().parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"{name}: cannot write {path}: no permission for {folder}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name}: cannot write {path}: {error.strerror}") from None
 
 
 def _print_table(summary: dict[str, Any]) -> None:

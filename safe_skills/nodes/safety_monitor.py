@@ -220,7 +220,9 @@ class SafetyMonitor(SkillNode):
         judgement = self._supervisor.look(now)
         self._publish_status(judgement, self.get_clock().now().to_msg(), NAN)
         for finding in judgement.begun:
-            self.get_logger().warning(_line(finding))
+            # Before the first frame everything is missing; the status says so, a log need not.
+            if not finding.code.endswith(("_missing", "_unknown")):
+                self.get_logger().warning(_line(finding))
 
     def _publish_status(self, judgement: Judgement, stamp: Time, latency: float) -> None:
         self._last = judgement

@@ -100,6 +100,11 @@ class RunLog:
         self._memory[pid] = max(peak_rss_mb, self._memory.get(pid, 0.0))
 
     @property
+    def started(self) -> bool:
+        """Whether anything of the run was seen."""
+        return bool(self.episodes or self._frames)
+
+    @property
     def done(self) -> list[EpisodeRecord]:
         """Episodes that ended, in order."""
         return [self.episodes[k] for k in sorted(self.episodes) if self.episodes[k].done]

@@ -27,7 +27,7 @@ def test_what_is_written_shows_scene_camera_mask_plan_and_gate(tmp_path):
     for stamp in (1, 2):
         animation.camera(stamp, RED)
         animation.camera(stamp, RED)
-        animation.scene(stamp, scene)
+    animation.scene(2, scene)
     animation.plan(2, np.zeros(2), np.tile([0.03, 0.0], (5, 1)))
     animation.gate(2, "HOLD", ["constraint"])
     animation.end_episode("goal reached")

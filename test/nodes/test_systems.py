@@ -1,0 +1,128 @@
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from safe_skills.data.episodes import FIRST_EVALUATION_SEED
+from safe_skills.nodes.base import AUTOSTART, SkillNode
+from safe_skills.nodes.composed import node_class
+from safe_skills.nodes.parameters import resolve
+from safe_skills.paths import config_file
+from safe_skills.systems import SYSTEMS, find_system
+
+ROOT = Path(__file__).resolve().parents[2]
+SYSTEM = SYSTEMS["ls3_cable"]
+EVERYTHING = {"record": "x.mcap", "json": "x.json", "gif": "x.gif"}
+
+
+def by_name(**given):
+    return {spec.name: spec for spec in SYSTEM.nodes(given)}
+
+
+def table(executable):
+    return {"autostart": AUTOSTART, **node_class(executable).PARAMETERS}
+
+
+def test_a_simulated_system_has_every_node_and_a_real_one_no_simulator():
+    simulated = by_name(**EVERYTHING)
+    assert set(simulated) == {
+        "bag_recorder",
+        "run_recorder",
+        "hardware_bridge",
+        "safety_monitor",
+        "cem_planner",
+        "camera_encoder",
+        "simulator",
+    }
+    real = by_name(robot="dvrk")
+    assert set(simulated) - set(real) == {"bag_recorder", "simulator"}
+    assert real["hardware_bridge"].parameters["robot"] == "dvrk"
+    assert real["run_recorder"].parameters["episodes"] == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        EVERYTHING,
+        {"robot": "dvrk", "arm": "PSM2"},
+        {"layout": "tight", "profile": "paper", "clock": "realtime", "seed": "7"},
+    ],
+)
+def test_every_node_knows_the_parameters_it_is_given(given):
+    for spec in SYSTEM.nodes(given):
+        assert issubclass(node_class(spec.executable), SkillNode)
+        assert resolve(table(spec.executable), spec.parameters)[1] == []
+
+
+def test_options_reach_the_nodes():
+    nodes = by_name(layout="tight", seed="42", episodes="3", arm="PSM2", clock="realtime")
+    for name in ("camera_encoder", "cem_planner", "safety_monitor", "run_recorder"):
+        assert nodes[name].parameters["checkpoint"] == "cable_tight"
+    for name in ("cem_planner", "simulator", "run_recorder"):
+        assert nodes[name].parameters["seed"] == 42
+    for name in ("simulator", "run_recorder"):
+        assert nodes[name].parameters["episodes"] == 3
+    for name in ("simulator", "hardware_bridge", "safety_monitor", "run_recorder"):
+        assert nodes[name].parameters["arm"] == "PSM2"
+    assert nodes["simulator"].parameters["clock"] == "realtime"
+    assert by_name(checkpoint="/mine")["cem_planner"].parameters["checkpoint"] == "/mine"
+
+
+def test_waiting_makes_nothing_stale_in_lockstep_only():
+    timeouts = {"image_timeout", "latent_timeout", "robot_timeout"}
+    assert timeouts <= set(by_name()["safety_monitor"].parameters)
+    for given in ({"clock": "realtime"}, {"robot": "dvrk"}):
+        assert not timeouts & set(by_name(**given)["safety_monitor"].parameters)
+        assert "command_timeout" not in by_name(**given)["hardware_bridge"].parameters
+
+
+def test_evaluation_starts_where_training_seeds_end():
+    assert SYSTEM.values({})["seed"] == FIRST_EVALUATION_SEED
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"robot": "ur5"}, "robot: expected sim or dvrk, got 'ur5'"),
+        ({"episodes": "many"}, "episodes: expected a whole number, got 'many'"),
+        ({"episodes": "-1"}, "episodes: expected 0 or more, got -1"),
+        ({"speed": "1"}, "unknown option speed; ls3_cable knows robot, arm"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_one_line(given, says):
+    with pytest.raises(ValueError, match="expected|unknown") as caught:
+        SYSTEM.nodes(given)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_unknown_system_is_named():
+    with pytest.raises(ValueError, match="expected ls3_cable, got 'ls4'"):
+        find_system("ls4")
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=str)
+def test_the_parameter_file_has_every_parameter_of_every_node_and_no_other(system):
+    file = yaml.safe_load(config_file(system.config).read_text())
+    specs = system.nodes({"record": "x.mcap"})
+    assert set(file) == {spec.name for spec in specs}
+    for spec in specs:
+        known = table(spec.executable)
+        given = file[spec.name]["ros__parameters"]
+        assert set(given) == set(known), spec.name
+        values, problems = resolve(known, given)
+        assert problems == []
+        assert values == {name: row.default for name, row in known.items()}, spec.name
+
+
+def test_every_system_has_its_launch_file():
+    for name in SYSTEMS:
+        assert (ROOT / "launch" / f"{name}.launch.py").is_file()
+
+
+def test_the_description_needs_no_ros():
+    import safe_skills.systems
+
+    source = inspect.getsource(safe_skills.systems)
+    assert "rclpy" not in source and "import launch" not in source
