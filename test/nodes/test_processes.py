@@ -1,0 +1,162 @@
+"""The graph as it runs for real: a process a node, over DDS; and what happens when one dies."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import rclpy
+
+from safe_skills.msg import EpisodeStatus
+from safe_skills.nodes import qos
+from safe_skills.nodes.conversions import nanoseconds
+from safe_skills.paths import config_file
+from safe_skills.systems import SYSTEMS
+
+SYSTEM = SYSTEMS["ls3_cable"]
+CONTROLLERS = ("camera_encoder", "cem_planner", "safety_monitor", "hardware_bridge")
+
+
+class Processes:
+    """Starts, kills and starts again the nodes of a system; a node of our own watches."""
+
+    def __init__(self, folder, **options):
+        self._folder = folder
+        self._specs = {spec.name: spec for spec in SYSTEM.nodes(options)}
+        self.children = {}
+        self.statuses = []
+        self.node = rclpy.create_node("watcher")
+        self.node.create_subscription(EpisodeStatus, "episode", self.statuses.append, qos.EVENT)
+
+    def start(self, *names):
+        for name in names or self._specs:
+            spec = self._specs[name]
+            command = [sys.executable, "-m", f"safe_skills.nodes.{spec.executable}", "--ros-args"]
+            command += ["--params-file", str(config_file(SYSTEM.config))]
+            for key, value in spec.parameters.items():
+                if value != "":
+                    command += ["-p", f"{key}:={json.dumps(value)}"]
+            log = (self._folder / f"{name}.log").open("a")
+            self.children[name] = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+            log.close()
+
+    def kill(self, name):
+        self.children[name].kill()
+        self.children[name].wait()
+
+    def log(self, name):
+        return (self._folder / f"{name}.log").read_text()
+
+    def until(self, condition, patience=60.0):
+        deadline = time.monotonic() + patience
+        while not condition() and time.monotonic() < deadline:
+            rclpy.spin_once(self.node, timeout_sec=0.05)
+        return condition()
+
+    def steps(self):
+        return len({nanoseconds(status.header.stamp) for status in self.statuses})
+
+    def advance(self, steps):
+        target = self.steps() + steps
+        return self.until(lambda: self.steps() >= target)
+
+    def still(self, seconds=1.0):
+        """Whether nothing moves for a while."""
+        before = self.steps()
+        return not self.until(lambda: self.steps() > before, seconds)
+
+    def close(self):
+        for child in self.children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGINT)
+        for child in self.children.values():
+            try:
+                child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def processes(tmp_path):
+    rclpy.init()
+    made = []
+
+    def make(**options):
+        made.append(Processes(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+    rclpy.shutdown()
+
+
+def test_a_run_in_processes_of_their_own(processes, checkpoint, tmp_path):
+    path = tmp_path / "run.json"
+    graph = processes(checkpoint=str(checkpoint), episodes="1", json=str(path))
+    graph.start()
+    recorder = graph.children["run_recorder"]
+    assert graph.until(lambda: recorder.poll() is not None, 90.0), graph.log("simulator")
+    assert recorder.returncode == 0
+    summary = json.loads(path.read_text())
+    assert summary["complete"] and summary["episodes"] == 1
+    assert summary["processes"] == 6 and summary["peak_rss_mb"] > 600
+    assert summary["plans"] >= summary["episode_list"][0]["steps"] - 1
+    graph.close()
+    for name, child in graph.children.items():
+        assert child.returncode == 0, (name, graph.log(name))
+        assert "Traceback" not in graph.log(name)
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_nothing_moves_until_it_is_back(processes, checkpoint):
+    graph = processes(checkpoint=str(checkpoint), episodes="0")
+    graph.start()
+    assert graph.advance(5)
+    for name in CONTROLLERS:
+        graph.kill(name)
+        assert graph.still(1.5), name
+        graph.start(name)
+        assert graph.advance(5), (name, graph.log(name))
+    graph.kill("simulator")
+    assert graph.still(1.5)
+    graph.start("simulator")
+    assert graph.advance(5), graph.log("simulator")
+    for name in (*CONTROLLERS, "simulator"):
+        assert "Traceback" not in graph.log(name)
+
+
+@pytest.mark.slow
+def test_the_summary_survives_the_death_of_every_node(processes, checkpoint, tmp_path):
+    path = tmp_path / "run.json"
+    graph = processes(checkpoint=str(checkpoint), episodes="2", json=str(path))
+    graph.start()
+    for name in CONTROLLERS:
+        assert graph.advance(3)
+        graph.kill(name)
+        graph.start(name)
+    recorder = graph.children["run_recorder"]
+    assert graph.until(lambda: recorder.poll() is not None, 120.0)
+    summary = json.loads(path.read_text())
+    assert summary["episodes"] == 2 and summary["complete"]
+    assert summary["processes"] == 6 + len(CONTROLLERS)
+
+
+@pytest.mark.slow
+def test_a_dead_camera_in_realtime_is_said_and_the_robot_holds(processes, checkpoint):
+    graph = processes(checkpoint=str(checkpoint), episodes="0", clock="realtime")
+    graph.start()
+    assert graph.advance(5)
+    graph.kill("simulator")
+    assert graph.until(lambda: "no image on /camera/image_raw" in graph.log("camera_encoder"), 10.0)
+    assert "image_stale" in graph.log("safety_monitor")
+    assert "hold" in graph.log("hardware_bridge")
+    graph.start("simulator")
+    assert graph.advance(5)
+    assert "images are coming again" in graph.log("camera_encoder")
