@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Set-points lie on a grid of a nanometre, so that one that travelled through another frame and back,
-# with the rounding errors of that, is the same number again.
+# Set-points lie on a grid of a nanometre, so that one that travelled through another frame and
+# back, with the rounding errors of that, is the same number again.
 SET_POINT_DECIMALS = 9
 
 
