@@ -119,7 +119,7 @@ class DynamicsConfig:
     log_variance_bounds: tuple[float, float] | None = (-10.0, 0.5)
     learning_rate: float = 1e-3
     batch_size: int = 256
-    iterations: int = 1500
+    iterations: int = 3000
     iterations_per_update: int = 512
 
 
@@ -210,7 +210,7 @@ class PlannerConfig:
         warm_start: "shifted" moves the last Gaussian one step ahead; "unshifted" is the released
             code's; "none" starts uniform at every step.
         min_stddev: floor of the Gaussian's stddev as a share of the action range.
-        constraint_over: "max" over the particles (released code) or "mean" (eq. 6 as written).
+        constraint_over: "mean" over the particles (the probability of eq. 6) or "max" (released code).
         objective_on: "particles" averages goal and value over the particles (eq. 2); "mean_latent"
             evaluates them once a candidate, on the particles' mean.
         ensemble_sampling: "particle": each particle draws a member at every step (TS-1);
@@ -240,7 +240,7 @@ class PlannerConfig:
     relax_on: str = "population"
     warm_start: str = "shifted"
     min_stddev: float = 0.02
-    constraint_over: str = "max"
+    constraint_over: str = "mean"
     objective_on: str = "particles"
     ensemble_sampling: str = "particle"
     latent_sampling: str = "particle"
