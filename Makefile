@@ -1,5 +1,6 @@
 # One environment for everything: `make run` and `make test` build it on first use.
-#   PYTHON=python3.12 make run     another Python (3.10 to 3.13) for a new environment
+#   PYTHON=python3.12 make run     another Python (3.10 to 3.13) for a new environment; for 3.12 and
+#                                  3.13 PyBullet has no wheels and is compiled, which takes minutes
 #   VENV=/tmp/venv make test       another place for the environment
 PYTHON ?= python3
 VENV ?= .venv
