@@ -48,14 +48,14 @@ class HardwareBridge(SkillNode):
             ServoLimits.max_step,
             "Greatest component of one displacement [m].",
             low=1e-4,
-            high=1.0,
+            high=0.1,
             runtime=True,
         ),
         "margin": Param(
             ServoLimits.margin,
             "How far beyond one step a set-point may lead the measured position [m].",
             low=0.0,
-            high=1.0,
+            high=0.1,
             runtime=True,
         ),
         "command_timeout": Param(

@@ -7,6 +7,7 @@ import os
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.events.process import ProcessExited
 from launch_ros.actions import LifecycleNode
 
 from safe_skills.paths import config_file
@@ -45,9 +46,13 @@ def _argument(option: Option) -> DeclareLaunchArgument:
     )
 
 
+def _end_run(_event: ProcessExited, context: LaunchContext) -> list[Action]:
+    return [] if context.is_shutdown else [Shutdown(reason="the run is over")]
+
+
 def _process(spec: NodeSpec, config: str) -> LifecycleNode:
     ending = (
-        {"on_exit": Shutdown(reason="the run is over")}
+        {"on_exit": _end_run}
         if spec.ends_run
         else {"respawn": True, "respawn_delay": RESPAWN_DELAY}
     )

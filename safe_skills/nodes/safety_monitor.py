@@ -49,6 +49,9 @@ _LIMITS = {
     "safe_set_scale": "Factor on commands where the safe set is left.",
 }
 _RANGES = {
+    "step_limit": (1e-6, 0.1),
+    "norm_limit": (1e-6, 0.15),
+    "change_limit": (1e-6, 0.3),
     "reject_factor": (1.0, 100.0),
     "workspace_margin": (0.0, 1.0),
     "latent_timeout": (1e-3, 3600.0),
@@ -61,7 +64,7 @@ LIMIT_PARAMETERS = {
     name: Param(
         getattr(GateLimits, name),
         text,
-        *_RANGES.get(name, (1e-6, 10.0)),
+        *_RANGES[name],
         runtime=True,
     )
     for name, text in _LIMITS.items()
