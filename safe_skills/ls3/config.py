@@ -213,6 +213,8 @@ class PlannerConfig:
         constraint_over: "mean" over the particles (the probability of eq. 6) or "max" (released code).
         objective_on: "particles" averages goal and value over the particles (eq. 2); "mean_latent"
             evaluates them once a candidate, on the particles' mean.
+        goal_reward: "probability" sums f_G over the steps (eq. 2); "indicator" counts the steps whose
+            mean probability is above one half, as the released code does (at 0.62).
         ensemble_sampling: "particle": each particle draws a member at every step (TS-1);
             "step": one member a step for all, as the released code does.
         latent_sampling: "particle" draws a start latent for each particle (eq. 3); "plan" draws
@@ -242,6 +244,7 @@ class PlannerConfig:
     min_stddev: float = 0.02
     constraint_over: str = "mean"
     objective_on: str = "particles"
+    goal_reward: str = "probability"
     ensemble_sampling: str = "particle"
     latent_sampling: str = "particle"
     returned: str = "verified"
@@ -255,6 +258,7 @@ class PlannerConfig:
         "warm_start": ("shifted", "unshifted", "none"),
         "constraint_over": ("max", "mean"),
         "objective_on": ("particles", "mean_latent"),
+        "goal_reward": ("probability", "indicator"),
         "ensemble_sampling": ("particle", "step"),
         "latent_sampling": ("particle", "plan", "mean"),
         "returned": ("verified", "best"),

@@ -159,7 +159,10 @@ class Planner:
         last = latents[-1].flatten(0, 1)
         value = models.value(last).view(len(actions), -1).mean(1)
         if len(latents) > 1:
-            value = value + models.goal(latents[:-1]).mean(2).sum(0)
+            goal = models.goal(latents[:-1]).mean(2)
+            if config.goal_reward == "indicator":
+                goal = (goal > 0.5).float()
+            value = value + goal.sum(0)
         return Scores(value.nan_to_num(nan=-1e4), constraint, safe_set)
 
     def rollout(self, start: Tensor, actions: Tensor) -> Tensor:

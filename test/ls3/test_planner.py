@@ -218,6 +218,16 @@ def test_scores_by_brute_force():
         assert float(scores.safe_set[n]) == float(world.safe_set(path[-1]))
 
 
+def test_goal_reward_as_probability_or_indicator():
+    world = World(log_variance=-60.0)
+    world.goal = Function(lambda z: torch.full(z.shape[:-1], 0.6))
+    world.value = Function(lambda z: torch.zeros(z.shape[:-1]))
+    actions, start = torch.zeros(3, 4, 2), torch.zeros(3, 5, 3)
+    for reward, expected in (("probability", 1.8), ("indicator", 3.0)):
+        scores = planner(world, goal_reward=reward).score(start, actions)
+        torch.testing.assert_close(scores.value, torch.full((3,), expected))
+
+
 def test_constraint_over_particles_max_and_mean():
     def one_in_five(z):
         probability = torch.zeros(z.shape[:-1])
