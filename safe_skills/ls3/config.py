@@ -210,11 +210,12 @@ class PlannerConfig:
         warm_start: "shifted" moves the last Gaussian one step ahead; "unshifted" is the released
             code's; "none" starts uniform at every step.
         min_stddev: floor of the Gaussian's stddev as a share of the action range.
-        constraint_over: "mean" over the particles (the probability of eq. 6) or "max" (released code).
+        constraint_over: "mean" over the particles (the probability of eq. 6), or "max" (released
+            code).
         objective_on: "particles" averages goal and value over the particles (eq. 2); "mean_latent"
             evaluates them once a candidate, on the particles' mean.
-        goal_reward: "probability" sums f_G over the steps (eq. 2); "indicator" counts the steps whose
-            mean probability is above one half, as the released code does (at 0.62).
+        goal_reward: "probability" sums f_G over the steps (eq. 2); "indicator" counts the steps
+            whose mean probability is above one half, as the released code does (at 0.62).
         ensemble_sampling: "particle": each particle draws a member at every step (TS-1);
             "step": one member a step for all, as the released code does.
         latent_sampling: "particle" draws a start latent for each particle (eq. 3); "plan" draws
