@@ -149,9 +149,9 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     return {
         "episodes": episodes,
         "success_rate": len(successes) / episodes,
-        "success_interval": rate_interval(len(successes), episodes),
+        "success_interval_95": rate_interval(len(successes), episodes),
         "violation_rate": len(violations) / episodes,
-        "violation_interval": rate_interval(len(violations), episodes),
+        "violation_interval_95": rate_interval(len(violations), episodes),
         "mean_return": float(np.mean([result.episode_return for result in results])),
         "mean_steps": float(np.mean([r.steps for r in successes])) if successes else None,
         "plan_ms": percentiles(plans),
@@ -180,7 +180,7 @@ def print_summaries(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _rate(row: Mapping[str, Any], name: str) -> str:
-    low, high = row[f"{name}_interval"]
+    low, high = row[f"{name}_interval_95"]
     return f"{row[f'{name}_rate']:.3f} [{low:.3f}, {high:.3f}]"
 
 
