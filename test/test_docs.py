@@ -1,0 +1,261 @@
+"""What the documents say of nodes, parameters, options, commands and settings is what the code has.
+
+A table row that has drifted fails with the row as it should be.
+"""
+
+import argparse
+import ast
+import importlib
+import json
+import re
+import shlex
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from safe_skills.cli import COMMANDS
+from safe_skills.data.episodes import KINDS
+from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.ls3.config import PROFILES, LS3Config, PlannerConfig
+from safe_skills.nodes.base import AUTOSTART
+from safe_skills.nodes.composed import node_class
+from safe_skills.safety import GateLimits, GateState, standard_checks
+from safe_skills.systems import SYSTEMS, find_system
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+TEXTS = {"README.md": README, **DOCS}
+SETUP = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+NODES = sorted(re.findall(r"^ +(\w+) = safe_skills\.nodes\.\1:main$", SETUP, re.MULTILINE))
+
+
+def anchor_of(heading):
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def sections(text, level):
+    """Bodies of the headings of one level, by heading; higher headings end them too."""
+    parts = re.split(rf"^(#{{1,{level}}}) (.+)$", text, flags=re.MULTILINE)
+    found = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    return {heading: body for marks, heading, body in found if len(marks) == level}
+
+
+def rows(text):
+    """Lines of tables whose first cell is one name in backquotes."""
+    return [line for line in text.splitlines() if re.match(r"^\| `[^`]+` \|", line)]
+
+
+def in_json(value):
+    return f"`{json.dumps(value)}`"
+
+
+def parameter_row(name, param):
+    allowed = ", ".join(param.choices)
+    if param.low is not None or param.high is not None:
+        allowed = f"{param.low:g} to {param.high:g}"
+    when = "running" if param.runtime else "unconfigured"
+    return f"| `{name}` | {in_json(param.default)} | {allowed} | {when} | {param.description} |"
+
+
+def parameters_of(node):
+    """Parameter rows of a node's section and of the common sections that it links to."""
+    by_heading = sections(DOCS["nodes.md"], 3)
+    table = by_heading["Parameters of " + node]
+    found = rows(table)
+    for heading, common in by_heading.items():
+        if f"(#{anchor_of(heading)})" in table:
+            found += rows(common)
+    return found
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_parameter_of_a_node_is_described_as_it_is(node):
+    known = {"autostart": AUTOSTART, **node_class(node).PARAMETERS}
+    expected = [parameter_row(name, param) for name, param in known.items()]
+    assert sorted(parameters_of(node)) == sorted(expected)
+
+
+def text_of(argument, before):
+    """A topic's name in a call: a literal, or an f-string with ARM for what it fills in."""
+    if isinstance(argument, ast.Name):
+        argument = before[argument.id]
+    if isinstance(argument, ast.JoinedStr):
+        parts = argument.values
+        return "".join(part.value if isinstance(part, ast.Constant) else "ARM" for part in parts)
+    return argument.value
+
+
+def topics_of(module):
+    """Names that a module gives to `advertise`, `subscribe` and `serve`."""
+    tree = ast.parse((ROOT / "safe_skills" / "nodes" / f"{module}.py").read_text())
+    before = {
+        node.targets[0].id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("advertise", "subscribe", "serve")
+        and getattr(node.func.value, "id", "") == "self"
+    ]
+    return [text_of(call.args[1], before) for call in calls]
+
+
+@pytest.mark.parametrize("node", [name for name in NODES if name != "bag_recorder"])
+def test_every_topic_and_service_of_a_node_is_named_in_its_section(node):
+    topics = topics_of(node)
+    body = sections(DOCS["nodes.md"], 2)[node]
+    assert len(topics) >= 2
+    assert [topic for topic in topics if f"`{topic}`" not in body] == []
+
+
+def test_nodes_that_are_described_exist():
+    described = [name for name in sections(DOCS["nodes.md"], 2) if "_" in name or name in NODES]
+    assert sorted(described) == NODES
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=str)
+def test_every_option_of_a_system_is_described_as_it_is(system):
+    for option in system.options:
+        choices = ", ".join(option.choices)
+        row = f"| `{option.name}` | {in_json(option.default)} | {choices} | {option.help} |"
+        assert row in README.splitlines()
+
+
+def test_every_command_and_every_message_is_named():
+    named = set(re.findall(r"^\| `(?:safe-skills )?(\w+)", README, flags=re.MULTILINE))
+    messages = {path.stem for path in (ROOT / "msg").glob("*.msg")}
+    assert set(COMMANDS) | messages <= named
+
+
+def lines_of_code():
+    """Lines in the code blocks of all documents, continued ones joined, without comments."""
+    for name, text in TEXTS.items():
+        for block in re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.split(" #")[0].strip()
+                if words:
+                    yield name, words
+
+
+def parse(command, words):
+    module = importlib.import_module(COMMANDS[command])
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    module.configure(parser)
+    return parser.parse_args(words)
+
+
+def test_commands_in_the_documents_exist_with_their_options():
+    seen = set()
+    for _, line in lines_of_code():
+        words = shlex.split(line) if line.startswith(("safe-skills", ".venv/bin")) else []
+        if words and words[0].removeprefix(".venv/bin/") == "safe-skills":
+            parse(words[1], words[2:])
+            seen.add(words[1])
+    assert seen == set(COMMANDS)
+
+
+def test_launches_in_the_documents_use_known_options():
+    launches = [shlex.split(line) for _, line in lines_of_code() if "ros2 launch" in line]
+    assert launches
+    for words in launches:
+        assert words[:3] == ["ros2", "launch", "safe_skills"]
+        system = find_system(words[3].removesuffix(".launch.py"))
+        system.values(dict(word.split(":=", 1) for word in words[4:] if word != "--show-args"))
+
+
+def test_parameters_set_in_the_documents_exist():
+    texts = [line for _, line in lines_of_code() if "ros2 param set" in line]
+    assert texts
+    for words in map(str.split, texts):
+        param = node_class(words[3].lstrip("/")).PARAMETERS[words[4]]
+        assert param.runtime
+        param.check(words[4], json.loads(words[5]))
+
+
+def test_targets_of_make_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    used = {
+        word
+        for _, line in lines_of_code()
+        for word in re.findall(r"^make (?:\w+=\S+ )?([\w-]+)", line)
+    }
+    assert {"run", "test"} <= used <= set(targets)
+
+
+def reason_codes():
+    limits = GateLimits(((-1.0, 1.0), (-1.0, 1.0)), safe_set_limit=0.5)
+    for check in standard_checks(limits):
+        for code in re.findall(r"`([\w<>]+)`", type(check).__doc__.split(":")[0]):
+            yield code.replace("<source>", getattr(check, "source", ""))
+
+
+def test_every_reason_code_and_state_of_the_gate_is_explained_in_order():
+    codes = list(reason_codes())
+    assert len(codes) == len(set(codes)) >= 20
+    table = [re.match(r"^\| `([^`]+)`", row)[1] for row in rows(DOCS["safety.md"])]
+    assert [code for code in table if code in codes] == codes
+    assert {state.name for state in GateState} <= set(table)
+    assert "seen_contact" in table
+
+
+def settings(config, section=""):
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            yield from settings(value, f"{item.name}.")
+        else:
+            yield section + item.name, list(value) if isinstance(value, tuple) else value
+
+
+def test_every_setting_of_ls3_is_named():
+    named = set(re.findall(r"`([\w.]+)`", DOCS["ls3.md"]))
+    for name, _ in settings(LS3Config()):
+        assert name in named or name.split(".")[1] in named, name
+
+
+def test_defaults_of_ls3_are_those_of_the_code():
+    known = dict(settings(LS3Config())) | dict(settings(PlannerConfig(), "planner."))
+    found = [re.match(r"^\| `(\w+\.\w+)` \| `([^`]+)` \|", row) for row in rows(DOCS["ls3.md"])]
+    found = {match[1]: json.loads(match[2]) for match in found if match}
+    assert {name for name in known if name.startswith("planner.")} <= set(found)
+    assert found == {name: known[name] for name in found}
+
+
+def test_what_the_realtime_profile_changes_is_listed():
+    paper, realtime = (dict(settings(PROFILES[name])) for name in ("paper", "realtime"))
+    changed = [name for name in paper if paper[name] != realtime[name]]
+    changes = ", ".join(f"`{name}={json.dumps(realtime[name])}`" for name in changed)
+    assert f" {changes}." in " ".join(DOCS["ls3.md"].split())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+def test_geometry_of_a_layout_is_that_of_the_code(layout):
+    column = 1 + sorted(LAYOUTS).index(layout.name)
+    lines = [re.split(r" *\| *", row.strip("| ")) for row in rows(DOCS["cable.md"])]
+    cells = {words[0]: words[column] for words in lines}
+    for name in ("obstacle_centre", "obstacle_half", "goal_centre", "goal_half"):
+        assert cells[f"`{name}`"] == "({:g}, {:g})".format(*getattr(layout, name))
+
+
+def test_kinds_of_episodes_are_explained():
+    assert set(KINDS) <= set(re.findall(r"^\| `(\w+)` \|", DOCS["cable.md"], flags=re.MULTILINE))
+
+
+def test_links_lead_to_files_and_headings():
+    for name, text in TEXTS.items():
+        folder = ROOT if name == "README.md" else ROOT / "docs"
+        for target in re.findall(r"(?<!\!)\[[^]]+\]\(([^)]+)\)", text):
+            if target.startswith("http"):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (folder / path) if path else folder / name
+            assert file.exists(), f"{name}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.+)$", file.read_text(), flags=re.MULTILINE)
+                assert anchor in map(anchor_of, headings), f"{name}: {target}"
