@@ -143,11 +143,17 @@ def lines_of_code():
                     yield name, words
 
 
-def parse(command, words):
-    module = importlib.import_module(COMMANDS[command])
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    module.configure(parser)
-    return parser.parse_args(words)
+def parser_of(command):
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
+    importlib.import_module(COMMANDS[command]).configure(parser)
+    return parser
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "run"])
+def test_every_option_of_a_command_is_named(command):
+    known = {a.option_strings[0] for a in parser_of(command)._actions if a.option_strings}
+    (row,) = [line for line in rows(README) if line.startswith(f"| `safe-skills {command} ")]
+    assert set(re.findall(r"`(--\w+)`", row)) == known
 
 
 def test_commands_in_the_documents_exist_with_their_options():
@@ -155,7 +161,7 @@ def test_commands_in_the_documents_exist_with_their_options():
     for _, line in lines_of_code():
         words = shlex.split(line) if line.startswith(("safe-skills", ".venv/bin")) else []
         if words and words[0].removeprefix(".venv/bin/") == "safe-skills":
-            parse(words[1], words[2:])
+            parser_of(words[1]).parse_args(words[2:])
             seen.add(words[1])
     assert seen == set(COMMANDS)
 
