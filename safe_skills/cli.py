@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="safe-skills",
-        description="Learn robot tasks from camera images without doing harm (LS3, SAFER).",
+        description="Learn robot tasks from camera images without doing harm.",
         epilog="'safe-skills COMMAND --help' explains a command.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -39,6 +39,7 @@ from safe_skills.envs.cable_policies import (
     Policy,
     RandomAfterDemo,
 )
+from safe_skills.experiments.arguments import natural
 
 HELP = "Collect demonstrations, random and constraint-violating episodes into a folder."
 
@@ -61,12 +62,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `safe-skills collect`."""
     parser.add_argument("task", choices=["cable"], help="task to collect for")
     parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
-    parser.add_argument("--demos", type=_count, default=420, help="demonstrations (420)")
-    parser.add_argument("--random", type=_count, default=150, help="random episodes (150)")
-    parser.add_argument("--constraint", type=_count, default=100, help="violating episodes (100)")
+    parser.add_argument("--demos", type=natural, default=420, help="demonstrations (420)")
+    parser.add_argument("--random", type=natural, default=150, help="random episodes (150)")
+    parser.add_argument("--constraint", type=natural, default=100, help="violating episodes (100)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the episodes")
-    parser.add_argument("--workers", type=_count, default=2, help="processes (2)")
-    parser.add_argument("--seed", type=_count, default=0, help="seed of the whole collection (0)")
+    parser.add_argument("--workers", type=natural, default=2, help="processes (2)")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the whole collection (0)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument(
         "--uniform",
@@ -223,12 +224,6 @@ def summary_table(summary: dict[str, dict[str, float]]) -> Table:
             f"{figures['mean_length']:.1f}",
         )
     return table
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got '{text}'")
-    return int(text)
 
 
 def _shards_of(

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED
 from safe_skills.data.files import write_json
 from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.rollout import evaluate_checkpoint, print_summaries
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import PROFILES, planner_profile
@@ -36,14 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, help="folder of a checkpoint; default: the shipped one"
     )
     parser.add_argument("--profile", choices=sorted(PROFILES), default="realtime")
-    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--episodes", type=positive, default=50, help="to run (50)")
     parser.add_argument(
         "--seed",
-        type=int,
+        type=natural,
         default=FIRST_EVALUATION_SEED,
         help="of the first scene",
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
     parser.add_argument(
         "--ablations", action="store_true", help="also plan without safe set and constraint"
     )

@@ -27,6 +27,7 @@ from safe_skills.data.provenance import revision
 from safe_skills.data.vision import cable_mask
 from safe_skills.envs.cable import CableEnv
 from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.collect import collect_cable
 from safe_skills.experiments.rollout import (
     evaluate_checkpoint,
@@ -55,17 +56,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--setting", default="default", help="section of config/training/ls3_cable.yaml"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0, help="of data, weights and scenes (0)")
     parser.add_argument(
         "--out", type=Path, help="run folder (default: outputs/train/ls3_cable_LAYOUT_SETTING_SEED)"
     )
     parser.add_argument(
         "--data", type=Path, help="folder of episodes, made where missing (default: OUT/data)"
     )
-    parser.add_argument("--updates", type=int, help="online updates instead of the setting's")
-    parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
-    parser.add_argument("--episodes", type=int, default=50, help="of the final evaluation")
-    parser.add_argument("--device", default="cpu", help="where the models are trained")
+    parser.add_argument("--updates", type=natural, help="online updates, in place of the setting's")
+    parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
+    parser.add_argument("--episodes", type=positive, default=50, help="of the evaluation (50)")
 
 
 def load_setting(name: str) -> tuple[dict[str, int], LS3Config]:
@@ -183,9 +183,7 @@ def run(args: argparse.Namespace) -> int:
         )
         episodes = list(store)
     limit = np.full(2, LAYOUTS[args.layout].step_limit)
-    agent = LS3Agent(
-        config, task="cable", layout=args.layout, action_limit=limit, device=args.device
-    )
+    agent = LS3Agent(config, task="cable", layout=args.layout, action_limit=limit)
     updates = config.online.updates if args.updates is None else args.updates
     reporter = Reporter(out)
     with reporter.progress:
