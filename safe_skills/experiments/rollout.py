@@ -21,6 +21,8 @@ from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.planner import Planner, PlanOutcome
 
+LARGEST_CHUNK = 5  # episodes that a process runs between two reports
+
 
 @dataclass(frozen=True)
 class EpisodeResult:
@@ -125,9 +127,9 @@ def run_episodes(
     profile: PlannerConfig,
     seeds: Sequence[int],
     workers: int = 2,
-    chunk: int = 5,
 ) -> Iterator[list[EpisodeResult]]:
     """Runs episodes over processes, yielding results as they come; the seeds decide them all."""
+    chunk = min(LARGEST_CHUNK, -(-len(seeds) // workers))
     chunks = [tuple(seeds[i : i + chunk]) for i in range(0, len(seeds), chunk)]
     job = Job(Path(checkpoint), layout, profile, (), max(1, torch.get_num_threads() // workers))
     jobs = [replace(job, seeds=part) for part in chunks]
