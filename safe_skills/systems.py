@@ -54,12 +54,15 @@ class NodeSpec:
     Attributes:
         executable: module under `safe_skills.nodes`, and executable of the package.
         parameters: by name; they win over the configuration file.
+        group: nodes of one group share a thread where the system runs in one process: no plan,
+            however long, delays the gate, and the world goes on meanwhile.
         ends_run: whether the system ends when this node does; the others are started again.
         remappings: (from, to) topic names.
     """
 
     executable: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    group: str = "world"
     ends_run: bool = False
     remappings: tuple[tuple[str, str], ...] = ()
 
@@ -151,10 +154,14 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     simulated = values["robot"] == "sim"
     run = {name: values[name] for name in ("robot", "layout", "profile", "clock", "seed")}
     arm = {name: values[name] for name in ("robot", "arm")}
-    fresh, moving = (), ()
+    # The parameter file's steps are small ones, for a real arm.
+    steps = {"max_step": 0.03, "margin": 0.01} if simulated else {}
+    fresh, moving, state = (), (), {}
     if simulated and values["clock"] == "lockstep":
         fresh = ("image_timeout", "latent_timeout", "robot_timeout")
         moving = ("command_timeout", "state_timeout")
+        # Between two steps nothing changes, and after each the state is published anyway.
+        state = {"state_rate": 20.0}
     nodes = [
         NodeSpec(
             "run_recorder",
@@ -168,23 +175,27 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             },
             ends_run=True,
         ),
-        NodeSpec("hardware_bridge", {**arm, **dict.fromkeys(moving, WORLD_WAITS)}),
+        NodeSpec(
+            "hardware_bridge", {**arm, **steps, **dict.fromkeys(moving, WORLD_WAITS)}, "safety"
+        ),
         NodeSpec(
             "safety_monitor",
             {**arm, "checkpoint": checkpoint, **dict.fromkeys(fresh, WORLD_WAITS)},
+            "safety",
         ),
         NodeSpec(
             "cem_planner",
             {"checkpoint": checkpoint, "profile": values["profile"], "seed": values["seed"]},
+            "skill",
         ),
-        NodeSpec("camera_encoder", {"checkpoint": checkpoint}),
+        NodeSpec("camera_encoder", {"checkpoint": checkpoint}, "skill"),
     ]
     if values["record"]:
         nodes.insert(0, NodeSpec("bag_recorder", {"file": values["record"]}))
     if simulated:
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
-        nodes.append(NodeSpec("simulator", {**simulator, **overview}))
+        nodes.append(NodeSpec("simulator", {**simulator, **state, **overview}))
     return tuple(nodes)
 
 

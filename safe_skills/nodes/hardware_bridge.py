@@ -45,14 +45,14 @@ class HardwareBridge(SkillNode):
     PARAMETERS = {
         **ARM_PARAMETERS,
         "max_step": Param(
-            ServoLimits.max_step,
+            0.002,  # a real arm takes a set-point at once, without interpolation
             "Greatest component of one displacement [m].",
             low=1e-4,
             high=0.1,
             runtime=True,
         ),
         "margin": Param(
-            ServoLimits.margin,
+            0.002,
             "How far beyond one step a set-point may lead the measured position [m].",
             low=0.0,
             high=0.1,

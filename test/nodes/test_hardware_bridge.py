@@ -13,11 +13,13 @@ from safe_skills.nodes.hardware_bridge import HardwareBridge
 from safe_skills.robots.dvrk import DvrkArm
 
 ARM = DvrkArm(workspace=((-0.15, 0.18), (-0.14, 0.085)))
+STEPS = {"max_step": 0.03, "margin": 0.01}
+SIMULATED = {"max_step": 0.03, "margin": 0.01}
 
 
 @pytest.fixture
 def bridge(graph):
-    node = graph.start(HardwareBridge, command_timeout=0.3, state_timeout=60.0)
+    node = graph.start(HardwareBridge, command_timeout=0.3, state_timeout=60.0, **SIMULATED)
     assert node.is_active, node.fault
     connect(graph, node)
     return node
@@ -201,3 +203,11 @@ def test_an_arm_that_is_not_enabled_and_homed_is_not_moved(graph, monkeypatch, l
     graph.spin(0.1)
     assert len(graph.holds) == 1
     assert ("ERROR", "expected the arm ENABLED and homed, it is FAULT, homed") in lines
+
+
+def test_steps_are_small_unless_a_simulator_is_known_to_take_large_ones(graph):
+    node = graph.start(HardwareBridge, command_timeout=0.3, state_timeout=60.0)
+    connect(graph, node)
+    measure(graph)
+    command(graph, (0.03, -0.03))
+    np.testing.assert_allclose(set_points(graph), [(0.002, -0.002)], atol=1e-9)
