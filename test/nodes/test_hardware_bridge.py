@@ -13,7 +13,6 @@ from safe_skills.nodes.hardware_bridge import HardwareBridge
 from safe_skills.robots.dvrk import DvrkArm
 
 ARM = DvrkArm(workspace=((-0.15, 0.18), (-0.14, 0.085)))
-STEPS = {"max_step": 0.03, "margin": 0.01}
 SIMULATED = {"max_step": 0.03, "margin": 0.01}
 
 
