@@ -223,6 +223,9 @@ class SkillNode(LifecycleNode):
     def _when_active(self, callback: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(callback)
         def guarded(*message: Any) -> None:
+            # rclpy's EventsExecutor hands over message and info as one tuple.
+            if len(message) == 1 and isinstance(message[0], tuple):
+                message = message[0]
             if self.is_active:
                 callback(*message)
 
@@ -295,6 +298,20 @@ def _descriptor(row: Param) -> ParameterDescriptor:
     return descriptor
 
 
+def make_executor() -> Executor:
+    """Return a single-threaded executor, the quickest there is.
+
+    The EventsExecutor does in C++ what the SingleThreadedExecutor does in Python for every message:
+    a hop through a node takes well under a millisecond instead of two to three. It came to rclpy
+    after Jazzy.
+    """
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
 def spin_until(executor: Executor, stopped: Callable[[], bool], patience: float = 0.1) -> None:
     """Spin until `stopped()`, asked after every callback or `patience` seconds."""
     while not stopped():
@@ -346,7 +363,7 @@ def main_for(node_class: type[SkillNode], args: list[str] | None = None) -> int:
                 raise
             print(f"{node_class.NAME}: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
-        executor = SingleThreadedExecutor()
+        executor = make_executor()
         executor.add_node(node)
         try:
             spin_until(executor, lambda: bool(stop() or node.finished))

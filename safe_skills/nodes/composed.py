@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,12 @@ from typing import Any
 
 import rclpy
 import yaml
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from safe_skills.nodes.base import SkillNode, StopSignal, spin_until
+from safe_skills.nodes.base import SkillNode, StopSignal, make_executor, spin_until
 from safe_skills.nodes.run_recorder import RunRecorder
 from safe_skills.nodes.summary import RunLog
 from safe_skills.paths import config_file
@@ -29,6 +29,10 @@ HELP = "Run a system: the ROS 2 graph of its launch file, composed in one proces
 
 INTERRUPTED = 130
 REFUSED = 2
+
+SWITCH_INTERVAL = 5e-4
+"""Seconds after which a thread lets another one run: Python's 5 ms is longer than a hop takes."""
+
 UNWRITTEN = 1
 
 
@@ -70,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     values = system.values(texts)
     config = values["config"] or str(config_file(system.config))
     os.environ.setdefault(DISCOVERY, "LOCALHOST")
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with StopSignal() as stop:
         _init(config)
         try:
@@ -138,7 +143,10 @@ def _run(
         if not all(node.bring_up() for node in nodes):
             return REFUSED
         recorder = next(node for node in nodes if isinstance(node, RunRecorder))
-        _spin(nodes, recorder, episodes, stop)
+        groups: dict[str, list[SkillNode]] = {}
+        for spec, node in zip(specs, nodes, strict=True):
+            groups.setdefault(spec.group, []).append(node)
+        _spin(list(groups.values()), recorder, episodes, stop)
     finally:
         for node in reversed(nodes):
             node.trigger_shutdown()
@@ -159,15 +167,16 @@ def _create(spec: NodeSpec, overrides: Mapping[str, Any]) -> SkillNode:
     )
 
 
-class _NodeThread(threading.Thread):
-    """Spins one node in a single-threaded executor of its own."""
+class _GroupThread(threading.Thread):
+    """Spins the nodes of one group in a single-threaded executor."""
 
-    def __init__(self, node: SkillNode, stopped: threading.Event) -> None:
-        super().__init__(name=node.get_name(), daemon=True)
+    def __init__(self, nodes: Sequence[SkillNode], stopped: threading.Event) -> None:
+        super().__init__(daemon=True)
         self.error: BaseException | None = None
         self._stopped = stopped
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
+        self._executor = make_executor()
+        for node in nodes:
+            self._executor.add_node(node)
 
     def run(self) -> None:
         """Spin until the run is over; an error in a callback ends the run."""
@@ -181,10 +190,10 @@ class _NodeThread(threading.Thread):
 
 
 def _spin(
-    nodes: Sequence[SkillNode], recorder: RunRecorder, episodes: int, stop: StopSignal
+    groups: Sequence[Sequence[SkillNode]], recorder: RunRecorder, episodes: int, stop: StopSignal
 ) -> None:
     stopped = threading.Event()
-    threads = [_NodeThread(node, stopped) for node in nodes]
+    threads = [_GroupThread(nodes, stopped) for nodes in groups]
     with _progress() as progress:
         task = progress.add_task("episodes", total=episodes or None, log="")
         recorder.on_episode = lambda log: progress.update(

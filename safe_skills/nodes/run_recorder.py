@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import Image
 
-from safe_skills.data.checkpoint import load_checkpoint
 from safe_skills.data.files import write_json
 from safe_skills.data.vision import MaskConfig
 from safe_skills.msg import Command, EpisodeStatus, PlanStatus, SafetyStatus
@@ -23,7 +22,6 @@ from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of, task_position
 from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.conversions import nanoseconds, rgb_from_image
 from safe_skills.nodes.diagnostics import OK, Status
-from safe_skills.nodes.model import checkpoint_folder
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.summary import EpisodeRecord, RunLog, table_rows
 
@@ -102,6 +100,10 @@ class RunRecorder(SkillNode):
             return None
         mask = MaskConfig()
         if self.param("checkpoint"):
+            # PyTorch takes seconds to import: a recorder without a GIF is there from the start.
+            from safe_skills.data.checkpoint import load_checkpoint
+            from safe_skills.nodes.model import checkpoint_folder
+
             folder = checkpoint_folder(self.param("checkpoint"))
             mask = MaskConfig.from_dict(load_checkpoint(folder).config["mask"])
         return Animation(self.param("gif_episodes"), mask, self.param("camera_span"))

@@ -115,6 +115,7 @@ class SafetyMonitor(SkillNode):
         self._obstacle = _ranges(self.param("obstacle_hsv"))
         self._supervisor = Supervisor(self._limits(), self._agent, self._stop)
         self._warm_up()
+        self._pose: tuple[float, PoseStamped] | None = None
         self._last_image = -1
         self._last_command = -float("inf")
         self._last: Judgement | None = None
@@ -163,12 +164,17 @@ class SafetyMonitor(SkillNode):
         self._supervisor.latent(time.monotonic(), nanoseconds(message.header.stamp), mean)
 
     def _measured(self, message: PoseStamped) -> None:
+        # A hundred come in a second; only the newest before a judgement is read.
+        self._pose = (time.monotonic(), message)
+
+    def _read_pose(self) -> None:
+        if self._pose is None:
+            return
+        (received, message), self._pose = self._pose, None
         try:
-            position = task_position(self._arm, message)
+            self._supervisor.robot(received, task_position(self._arm, message))
         except ValueError as error:
             self.refuse("measured_cp refused", f"measured_cp refused: {error}")
-            return
-        self._supervisor.robot(time.monotonic(), position)
 
     def _look_for_contact(self, message: Image) -> None:
         try:
@@ -197,6 +203,7 @@ class SafetyMonitor(SkillNode):
     # ---- judgement
 
     def _judge(self, message: Command) -> None:
+        self._read_pose()
         now = time.monotonic()
         command = GateCommand(message.action, message.header.frame_id)
         judgement = self._supervisor.judge(now, nanoseconds(message.header.stamp), command)
@@ -220,6 +227,7 @@ class SafetyMonitor(SkillNode):
         now = time.monotonic()
         if now - self._last_command < SILENCE:
             return
+        self._read_pose()
         judgement = self._supervisor.look(now)
         self._publish_status(judgement, self.get_clock().now().to_msg(), NAN)
         for finding in judgement.begun:

@@ -23,9 +23,16 @@ ARM = DvrkArm(workspace=((-0.15, 0.18), (-0.14, 0.085)))
 TABLE, RED, BLUE = (235, 230, 220), (220, 25, 25), (38, 76, 217)
 
 
+PATIENT = dict.fromkeys(("image_timeout", "latent_timeout", "robot_timeout"), 60.0)
+
+
 @pytest.fixture
 def monitor(graph, checkpoint):
-    node = graph.start(SafetyMonitor, checkpoint=str(checkpoint))
+    return start(graph, checkpoint, **PATIENT)
+
+
+def start(graph, checkpoint, **parameters):
+    node = graph.start(SafetyMonitor, checkpoint=str(checkpoint), **parameters)
     assert node.is_active, node.fault
     graph.safe = graph.collect(Command, "command_safe", qos.LOG)
     graph.status = graph.collect(SafetyStatus, "safety_status", qos.LOG)
@@ -147,17 +154,19 @@ def test_a_zero_stamp_is_no_position(graph, monitor, agent):
     assert "robot_missing" in ask(graph, (0.01, 0.0), stamp).reasons
 
 
-def test_it_holds_when_the_camera_dies(graph, monitor, agent):
+def test_it_holds_when_the_camera_dies(graph, checkpoint, agent):
+    start(graph, checkpoint, **dict.fromkeys(PATIENT, 1.0))
     stamp = graph.stamp()
     see(graph, agent, stamp)
     assert ask(graph, (0.01, 0.0), stamp).state == SafetyStatus.OK
-    graph.spin(1.2)
+    graph.spin(1.3)
     status = ask(graph, (0.01, 0.0), stamp)
     assert status.state == SafetyStatus.HOLD
     assert {"image_stale", "latent_stale", "robot_stale"} <= set(status.reasons)
 
 
-def test_in_silence_the_status_is_true_and_nothing_is_sent(graph, monitor, agent):
+def test_in_silence_the_status_is_true_and_nothing_is_sent(graph, checkpoint, agent):
+    start(graph, checkpoint, **dict.fromkeys(PATIENT, 1.0))
     assert graph.until(lambda: any("image_missing" in s.reasons for s in graph.status))
     see(graph, agent, graph.stamp())
     assert graph.until(lambda: graph.status[-1].state == SafetyStatus.OK)
