@@ -251,8 +251,10 @@ class Planner:
         config = self.config
         particles = max(config.particles, config.verify_particles)
         scores = self.score(self._particles(belief, len(plans), particles), plans)
-        chosen = int(scores.rank(search.delta_s, config.delta_c).argmax())
-        feasible = bool(scores.feasible(search.delta_s, config.delta_c)[chosen])
+        # Fresh particles may put every plan just below the level that the search ended with.
+        level = self._relaxed_level(scores, search)
+        chosen = int(scores.rank(level, config.delta_c).argmax())
+        feasible = bool(scores.feasible(level, config.delta_c)[chosen])
         allowed = bool(scores.constraint[chosen] <= config.delta_c)
         outcome = PlanOutcome.FEASIBLE
         if not feasible:
