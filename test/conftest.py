@@ -1,7 +1,9 @@
-"""Every test session has a ROS domain of its own on this host, so that graphs do not meet."""
+"""Every test session has a ROS domain of its own on this host, and one thread a process."""
 
 import os
 
 # Domains above 101 may run into the ephemeral ports of Linux.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+# Graphs of several processes share few cores; idle threads that wait for each other cost the most.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
