@@ -1,15 +1,19 @@
 """Training on a toy: a bar that moves in an image; interrupted, resumed, refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from safe_skills.data.latents import EpisodeLabels
+from safe_skills.experiments.train import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import ConfigError, LS3Config
+from safe_skills.ls3.config import ConfigError, LS3Config, planner_profile
 from safe_skills.ls3.training import ResumeError, Trainer, TrainingEpisode
 
+LATENT_MODELS = ("dynamics", "value", "safe_set", "constraint", "goal")
 SHORT = {
     "encoder": {"iterations": 6, "batch_size": 8},
     "dynamics": {"iterations": 4, "batch_size": 8, "iterations_per_update": 2},
@@ -163,3 +167,24 @@ def test_unknown_settings_are_refused():
         agent(value={"members": "five"})
     with pytest.raises(ConfigError, match="encoder.image_size"):
         agent(encoder={"image_size": 30})
+
+
+def test_the_papers_networks_train_and_plan(tmp_path):
+    _, paper = load_setting("paper")
+    few = {"iterations": 2, "batch_size": 4}
+    learner = LS3Agent(
+        replace(
+            paper,
+            encoder=replace(paper.encoder, **few),
+            **{name: replace(getattr(paper, name), **few) for name in LATENT_MODELS},
+        ),
+        task="cable",
+        layout="open",
+        action_limit=np.array([0.03, 0.03]),
+    )
+    Trainer(learner, data(), tmp_path, 0).train_offline()
+    belief = learner.encode_masks(bar(5)[None])
+    small = planner_profile("paper", candidates=20, elites=4)
+    plan = learner.planner(small).plan(*(part[0] for part in belief))
+    assert plan.actions.shape == (5, 2)
+    assert np.isfinite(plan.actions).all()
