@@ -153,6 +153,8 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     checkpoint = values["checkpoint"] or f"cable_{values['layout']}"
     simulated = values["robot"] == "sim"
     run = {name: values[name] for name in ("robot", "layout", "profile", "clock", "seed")}
+    if not simulated:
+        run["clock"] = "realtime"
     arm = {name: values[name] for name in ("robot", "arm")}
     # The parameter file's steps are small ones, for a real arm.
     steps = {"max_step": 0.03, "margin": 0.01} if simulated else {}

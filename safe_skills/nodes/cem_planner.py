@@ -8,7 +8,7 @@ import numpy as np
 from std_msgs.msg import Header
 
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import PlannerConfig, planner_profile
+from safe_skills.ls3.config import planner_profile
 from safe_skills.ls3.planner import PlanOutcome
 from safe_skills.msg import Command, LatentState, PlanStatus
 from safe_skills.nodes import qos
@@ -76,7 +76,7 @@ class CemPlanner(SkillNode):
             delta_c=self.param("delta_c"),
             infeasible=self.param("infeasible"),
         )
-        _warm_up(self._agent, config)
+        _warm_up(self._agent)
         self._planner = self._agent.planner(config, seed=self.param("seed"))
         self._answered: tuple[Command, float] | None = None
         self._start = 0
@@ -139,10 +139,10 @@ class CemPlanner(SkillNode):
         self._slowest = 0.0
 
 
-def _warm_up(agent: LS3Agent, config: PlannerConfig) -> None:
+def _warm_up(agent: LS3Agent) -> None:
     """Plan once with a planner of its own: the first plan of a process takes much longer."""
     belief = np.zeros(agent.latent_dim, np.float32)
-    agent.planner(config).plan(belief, belief)
+    agent.planner("realtime").plan(belief, belief)
 
 
 def main() -> int:

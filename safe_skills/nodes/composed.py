@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     with StopSignal() as stop:
         _init(config)
         try:
-            return _run(specs, overrides, values["episodes"], stop)
+            return _run(specs, overrides, stop)
         finally:
             rclpy.try_shutdown()
 
@@ -133,7 +133,6 @@ def _init(config: str) -> None:
 def _run(
     specs: Sequence[NodeSpec],
     overrides: Mapping[str, Mapping[str, Any]],
-    episodes: int,
     stop: StopSignal,
 ) -> int:
     nodes: list[SkillNode] = []
@@ -146,7 +145,7 @@ def _run(
         groups: dict[str, list[SkillNode]] = {}
         for spec, node in zip(specs, nodes, strict=True):
             groups.setdefault(spec.group, []).append(node)
-        _spin(list(groups.values()), recorder, episodes, stop)
+        _spin(list(groups.values()), recorder, stop)
     finally:
         for node in reversed(nodes):
             node.trigger_shutdown()
@@ -189,13 +188,11 @@ class _GroupThread(threading.Thread):
             self._executor.shutdown()
 
 
-def _spin(
-    groups: Sequence[Sequence[SkillNode]], recorder: RunRecorder, episodes: int, stop: StopSignal
-) -> None:
+def _spin(groups: Sequence[Sequence[SkillNode]], recorder: RunRecorder, stop: StopSignal) -> None:
     stopped = threading.Event()
     threads = [_GroupThread(nodes, stopped) for nodes in groups]
     with _progress() as progress:
-        task = progress.add_task("episodes", total=episodes or None, log="")
+        task = progress.add_task("episodes", total=recorder.param("episodes") or None, log="")
         recorder.on_episode = lambda log: progress.update(
             task, completed=len(log.done), log=_so_far(log)
         )

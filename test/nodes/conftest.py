@@ -8,11 +8,11 @@ import pytest
 import rclpy
 import torch
 from builtin_interfaces.msg import Time
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
+from safe_skills.nodes.base import make_executor
 
 torch.set_num_threads(1)
 
@@ -43,7 +43,7 @@ class Graph:
     """Nodes under test and a peer that talks to them, all spun by the test itself."""
 
     def __init__(self):
-        self.executor = SingleThreadedExecutor()
+        self.executor = make_executor()
         self.nodes = []
         self.peer = self.add(rclpy.create_node("peer"))
         self._publishers = {}

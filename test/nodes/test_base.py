@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from safe_skills.nodes import qos
-from safe_skills.nodes.base import SkillNode
+from safe_skills.nodes.base import SkillNode, make_executor
 from safe_skills.nodes.parameters import Param
 
 
@@ -34,7 +34,8 @@ class Echo(SkillNode):
         self.subscribe(String, "heard", self.hear, qos.COMMAND)
         self.every(0.01, self.tick)
 
-    def hear(self, message):
+    def hear(self, message, info):
+        assert info["source_timestamp"] > 0
         self.heard.append(message.data)
         self.said.publish(message)
 
@@ -45,10 +46,10 @@ class Echo(SkillNode):
         self.changed |= names
 
 
-@pytest.fixture
-def graph():
+@pytest.fixture(params=[SingleThreadedExecutor, make_executor])
+def graph(request):
     rclpy.init()
-    executor = SingleThreadedExecutor()
+    executor = request.param()
     nodes = []
 
     def add(node):

@@ -39,6 +39,7 @@ def test_a_simulated_system_has_every_node_and_a_real_one_no_simulator():
     assert set(simulated) - set(real) == {"bag_recorder", "simulator"}
     assert real["hardware_bridge"].parameters["robot"] == "dvrk"
     assert real["run_recorder"].parameters["episodes"] == 0
+    assert real["run_recorder"].parameters["clock"] == "realtime"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+from types import SimpleNamespace
+
+import pytest
+from mcap.reader import make_reader
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import Header, String
+
+from safe_skills.nodes import qos
+from safe_skills.nodes.bag_recorder import BagRecorder, matching_profile, message_class
+
+OFFERS = {
+    "best effort": qos.IMAGE,
+    "reliable": qos.COMMAND,
+    "latched": qos.EVENT,
+}
+
+
+@pytest.mark.parametrize(
+    ("offered", "reliable", "latched"),
+    [
+        (["best effort"], False, False),
+        (["reliable"], True, False),
+        (["latched"], True, True),
+        (["latched", "reliable"], True, False),
+        (["reliable", "best effort"], False, False),
+    ],
+)
+def test_a_subscription_asks_for_no_more_than_every_publisher_offers(offered, reliable, latched):
+    offers = [SimpleNamespace(qos_profile=OFFERS[name]) for name in offered]
+    profile = matching_profile(offers)
+    assert (profile.reliability == ReliabilityPolicy.RELIABLE) is reliable
+    assert (profile.durability == DurabilityPolicy.TRANSIENT_LOCAL) is latched
+
+
+def test_a_type_is_found_by_its_name():
+    assert message_class("std_msgs/msg/Header") is Header
+    with pytest.raises(ImportError):
+        message_class("no_such_package/msg/Header")
+
+
+def test_it_records_what_was_said_before_and_after_it_came(graph, tmp_path):
+    early = graph.peer.create_publisher(String, "early", qos.EVENT)
+    early.publish(String(data="before"))
+    path = tmp_path / "run.mcap"
+    node = graph.start(BagRecorder, file=str(path), look=0.05)
+    assert node.is_active, node.fault
+    assert graph.until(lambda: early.get_subscription_count() > 0)
+    late = graph.peer.create_publisher(String, "late", qos.COMMAND)
+    hidden = graph.peer.create_publisher(String, "_hidden", qos.COMMAND)
+    assert graph.until(lambda: late.get_subscription_count() > 0)
+    late.publish(String(data="after"))
+    hidden.publish(String(data="no"))
+    graph.spin(0.3)
+    assert not path.exists()
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    with path.open("rb") as stream:
+        said = [
+            (channel.topic, deserialize_message(message.data, String).data, message)
+            for _, channel, message in make_reader(stream).iter_messages()
+            if channel.topic in ("/early", "/late", "/_hidden")
+        ]
+    assert [entry[:2] for entry in said] == [("/early", "before"), ("/late", "after")]
+    assert all(0 < message.publish_time <= message.log_time for *_, message in said)
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(graph):
+    node = graph.start(BagRecorder, file="/proc/no/run.mcap")
+    assert not node.is_active and "/proc/no" in node.fault
