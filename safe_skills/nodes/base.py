@@ -3,6 +3,7 @@
 import functools
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -194,6 +195,18 @@ class SkillNode(LifecycleNode):
         self._phase = "finalized"
         return super().on_shutdown(state)
 
+    def on_error(self, state: LifecycleState) -> Transition:
+        """After an internal error: no topics, unconfigured, ready to be configured again."""
+        super().on_deactivate(state)
+        self._release()
+        self._phase = "unconfigured"
+        return super().on_error(state)
+
+    def shut_down(self) -> None:
+        """Deactivate, clean up and finalize, whatever state the node is in."""
+        if self._phase != "finalized":
+            self.trigger_shutdown()
+
     def _configure(self) -> None:
         if self._problems:
             raise ParameterError("; ".join(self._problems))
@@ -212,6 +225,11 @@ class SkillNode(LifecycleNode):
             self.fault = " ".join(str(error).split())
             self.get_logger().error(f"cannot {verb}: {self.fault}")
             return Transition.FAILURE
+        except Exception as error:
+            # rclpy would swallow it; a mistake in the program must be seen.
+            self.fault = f"internal error: {error!r}"
+            self.get_logger().fatal(f"cannot {verb}: {traceback.format_exc()}")
+            return Transition.ERROR
         self.fault = ""
         return then(state) if then else Transition.SUCCESS
 
@@ -367,7 +385,7 @@ def main_for(node_class: type[SkillNode], args: list[str] | None = None) -> int:
         executor.add_node(node)
         try:
             spin_until(executor, lambda: bool(stop() or node.finished))
-            node.trigger_shutdown()
+            node.shut_down()
         finally:
             executor.shutdown()
             node.destroy_node()

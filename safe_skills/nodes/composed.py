@@ -148,7 +148,7 @@ def _run(
         _spin(list(groups.values()), recorder, stop)
     finally:
         for node in reversed(nodes):
-            node.trigger_shutdown()
+            node.shut_down()
             node.destroy_node()
     if not recorder.finished:
         return INTERRUPTED

@@ -145,6 +145,28 @@ def test_a_refusal_can_be_mended_and_tried_again(graph):
     assert node.bring_up() and node.fault == ""
 
 
+def test_a_mistake_in_the_program_is_seen_and_leaves_nothing_running(graph, monkeypatch):
+    add, _ = graph
+    node = add(Echo(parameter_overrides=override(autostart=False)))
+    with monkeypatch.context() as patch:
+        patch.setattr(node, "activate", lambda: {}["missing"])
+        assert not node.bring_up()
+    assert node.fault == "internal error: KeyError('missing')" and not node.is_active
+    assert "/said" not in {p.topic_name for p in node.publishers}
+    assert node.bring_up() and node.fault == ""
+
+
+def test_it_can_be_shut_down_in_every_state(graph):
+    add, _ = graph
+    for steps in ([], ["trigger_configure"], ["trigger_configure", "trigger_activate"]):
+        node = add(Echo(parameter_overrides=override(autostart=False)))
+        for step in steps:
+            getattr(node, step)()
+        node.shut_down()
+        node.shut_down()
+        assert not node.is_active and not node._made
+
+
 def test_runtime_changes_are_checked_and_taken_up(graph):
     add, _ = graph
     node = add(Echo(parameter_overrides=override(autostart=False)))
