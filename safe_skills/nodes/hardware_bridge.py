@@ -159,6 +159,12 @@ class HardwareBridge(SkillNode):
     def _safety(self, message: SafetyStatus, info: dict) -> None:
         stopped = message.state == SafetyStatus.STOPPED
         if not self._stop.note(stopped, info["publisher_gid"]["data"]):
+            if self._stop.stopped and not stopped:
+                self.get_logger().error(
+                    "the safety monitor that stopped the robot is gone, another says it may move: "
+                    "still stopped until that one is stopped (~/e_stop) and reset (~/reset)",
+                    throttle_duration_sec=10.0,
+                )
             return
         if stopped:
             self.get_logger().error("stopped by the safety monitor")

@@ -142,13 +142,14 @@ def test_a_stop_holds_at_once_and_until_it_is_released(graph, bridge):
     assert len(graph.servo) == 2
 
 
-def test_a_monitor_that_was_restarted_does_not_release_the_stop(graph, bridge):
+def test_a_monitor_that_was_restarted_does_not_release_the_stop(graph, bridge, lines):
     measure(graph)
     safety(graph, SafetyStatus.STOPPED)
     graph.peer.destroy_publisher(graph._publishers.pop("safety_status"))
     safety(graph, SafetyStatus.OK)
     command(graph, (0.01, 0.0))
     assert graph.servo == []
+    assert any("still stopped until" in text for _, text in lines)
     safety(graph, SafetyStatus.STOPPED)
     safety(graph, SafetyStatus.OK)
     command(graph, (0.01, 0.0))
