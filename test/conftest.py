@@ -2,6 +2,12 @@
 
 import os
 
+from hypothesis import settings
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("safe_skills", deadline=None)
+settings.load_profile("safe_skills")
+
 # Domains above 101 may run into the ephemeral ports of Linux.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 # Graphs of several processes share few cores; idle threads that wait for each other cost the most.

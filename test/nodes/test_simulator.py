@@ -221,9 +221,8 @@ def test_a_disabled_arm_ignores_commands_and_its_data_are_invalid(graph):
 def test_realtime_follows_commands_and_the_wall_clock(graph):
     client = Client(graph, clock="realtime", episodes=1)
     start = client.position()
-    graph.spin(0.5)
     # Nobody has commanded yet: images come, but the episode has not begun.
-    assert len(client.images) >= 4
+    assert graph.until(lambda: len(client.images) >= 4)
     assert client.episodes == []
     client.send(start + [0.0, 0.03])
     assert graph.until(lambda: client.position()[1] > start[1] + 0.028)
