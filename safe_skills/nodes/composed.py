@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -27,13 +26,9 @@ from safe_skills.systems import DISCOVERY, SYSTEMS, NodeSpec, Option, find_syste
 
 HELP = "Run a system: the ROS 2 graph of its launch file, composed in one process."
 
-INTERRUPTED = 130
-REFUSED = 2
-
-SWITCH_INTERVAL = 5e-4
-"""Seconds after which a thread lets another one run: Python's 5 ms is longer than a hop takes."""
-
 UNWRITTEN = 1
+REFUSED = 2
+INTERRUPTED = 130
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
     values = system.values(texts)
     config = values["config"] or str(config_file(system.config))
     os.environ.setdefault(DISCOVERY, "LOCALHOST")
-    sys.setswitchinterval(SWITCH_INTERVAL)
     with StopSignal() as stop:
         _init(config)
         try:

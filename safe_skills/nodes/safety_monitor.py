@@ -122,12 +122,13 @@ class SafetyMonitor(SkillNode):
         self._safe = self.advertise(Command, "command_safe", qos.COMMAND)
         self._status = self.advertise(SafetyStatus, "safety_status", qos.STATUS)
         self._violations = self.advertise(Violation, "violation", qos.EVENT)
-        self.subscribe(Command, "command", self._judge, qos.COMMAND)
+        # Commands last: who hears of them has found the evidence before.
         self.subscribe(LatentState, "latent", self._latent, qos.IMAGE)
         self.subscribe(Image, "camera/image_raw", self._look_for_contact, qos.IMAGE)
         measured = f"{self.param('arm')}/measured_cp"
         self.subscribe(PoseStamped, measured, self._measured, qos.CRTK_STATE_LATEST)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
+        self.subscribe(Command, "command", self._judge, qos.COMMAND)
         self.serve(Trigger, "~/e_stop", self._e_stop)
         self.serve(Trigger, "~/reset", self._reset)
         self.every(0.1, self._look)

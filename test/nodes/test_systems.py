@@ -107,10 +107,11 @@ def test_an_unknown_system_is_named():
 def test_the_parameter_file_has_every_parameter_of_every_node_and_no_other(system):
     file = yaml.safe_load(config_file(system.config).read_text())
     specs = system.nodes({"record": "x.mcap"})
-    assert set(file) == {spec.name for spec in specs}
+    # The pattern matches the node in any namespace.
+    assert set(file) == {f"/**/{spec.name}" for spec in specs}
     for spec in specs:
         known = table(spec.executable)
-        given = file[spec.name]["ros__parameters"]
+        given = file[f"/**/{spec.name}"]["ros__parameters"]
         assert set(given) == set(known), spec.name
         values, problems = resolve(known, given)
         assert problems == []
