@@ -6,11 +6,15 @@ that follow repeat it: they are dropped, and what they would have cost is kept a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+FRAME_LABELS = ("goal", "violation", "in_set")
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,18 @@ class ValueTargets:
 
 @dataclass(frozen=True)
 class Frames:
-    """A batch of B frames, each with the frame that followed (itself at the end of an episode)."""
+    """A batch of B frames with a label.
+
+    Attributes:
+        latents: (B, d).
+        label: (B,) 1 or 0.
+        next_latents: (B, d) of the frames that followed (of the same frame at the end of an
+            episode), where asked for.
+    """
 
     latents: Tensor
-    next_latents: Tensor
     label: Tensor
+    next_latents: Tensor | None = None
 
 
 class LatentReplay:
@@ -76,12 +87,10 @@ class LatentReplay:
         self, latent_dim: int, action_dim: int, discount: float, own_reward: bool = True
     ) -> None:
         self.discount, self.own_reward = discount, own_reward
-        self.mean = torch.empty(0, latent_dim)
-        self.stddev = torch.empty(0, latent_dim)
+        # Mean and stddev side by side, so that drawing a latent reads one row.
+        self.beliefs = torch.empty(0, 2 * latent_dim)
         self.actions = torch.empty(0, action_dim)
-        self.frame_labels = {
-            name: torch.empty(0, dtype=torch.bool) for name in ("goal", "violation", "in_set")
-        }
+        self.frame_labels = {name: torch.empty(0, dtype=torch.bool) for name in FRAME_LABELS}
         self.successor = torch.empty(0, dtype=torch.long)  # of each frame
         self.step_frame = torch.empty(0, dtype=torch.long)  # frame at the start of each step
         self.value_frame = torch.empty(0, dtype=torch.long)  # frame of each value target
@@ -89,10 +98,21 @@ class LatentReplay:
         self.returns = torch.empty(0)
         self.known_next_values = torch.empty(0)
         self.episodes = 0
+        self._pools: dict[str, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
         """Number of frames."""
-        return len(self.mean)
+        return len(self.beliefs)
+
+    @property
+    def mean(self) -> Tensor:
+        """(frames, d) means of the beliefs."""
+        return self.beliefs.chunk(2, 1)[0]
+
+    @property
+    def stddev(self) -> Tensor:
+        """(frames, d) standard deviations of the beliefs."""
+        return self.beliefs.chunk(2, 1)[1]
 
     @property
     def steps(self) -> int:
@@ -100,16 +120,39 @@ class LatentReplay:
         return len(self.step_frame)
 
     def add(self, mean: np.ndarray, stddev: np.ndarray, labels: EpisodeLabels) -> None:
-        """Adds an episode.
+        """Adds one episode; see `extend`."""
+        self.extend([(mean, stddev, labels)])
+
+    def extend(self, episodes: Iterable[tuple[np.ndarray, np.ndarray, EpisodeLabels]]) -> None:
+        """Adds episodes; every table grows once, however many they are.
 
         Args:
-            mean: (n + 1, d) beliefs of its frames; stddev likewise.
-            stddev: (n + 1, d).
-            labels: of its n steps.
+            episodes: for each episode of n steps the mean (n + 1, d) and stddev (n + 1, d) of the
+                beliefs of its frames, and the labels of its steps.
 
         Raises:
-            ValueError: where the lengths do not fit together.
+            ValueError: where the lengths do not fit together; nothing is added then.
         """
+        first, rows = len(self), []
+        for mean, stddev, labels in episodes:
+            rows.append(self._rows(first, mean, stddev, labels))
+            first += len(rows[-1]["beliefs"])
+        for name in rows[0] if rows else ():
+            table = self.frame_labels[name] if name in FRAME_LABELS else getattr(self, name)
+            grown = torch.cat((table, *(row[name] for row in rows)))
+            if name in FRAME_LABELS:
+                self.frame_labels[name] = grown
+                self._pools[name] = tuple(
+                    (grown == wanted).nonzero().squeeze(1) for wanted in (True, False)
+                )
+            else:
+                setattr(self, name, grown)
+        self.episodes += len(rows)
+
+    def _rows(
+        self, first: int, mean: np.ndarray, stddev: np.ndarray, labels: EpisodeLabels
+    ) -> dict[str, Tensor]:
+        """What one episode, whose first frame gets the number `first`, adds to each table."""
         n = len(labels.rewards)
         if not (
             len(mean) == len(stddev) == n + 1 and len(labels.actions) == len(labels.costs) == n
@@ -118,63 +161,56 @@ class LatentReplay:
                 f"an episode of {n} steps needs {n + 1} frames and {n} actions and costs, got "
                 f"{len(mean)} frames, {len(labels.actions)} actions, {len(labels.costs)} costs"
             )
-        rewards = torch.as_tensor(labels.rewards, dtype=torch.float32)
-        returns = returns_to_go(rewards, self.discount, self.own_reward)
         goal, violation = labels.rewards == 0, labels.costs > 0
         kept = int(violation.argmax()) + 1 if violation.any() else n
-        known = torch.full((kept,), float("nan"))
-        known[torch.from_numpy(goal[:kept])] = 0.0
-        if violation.any():
-            known[-1] = -float((self.discount ** torch.arange(n - kept)).sum())
         reached = np.flatnonzero(goal[:kept])
         in_set = np.zeros(kept + 1, dtype=bool)
         if len(reached):
             in_set[: reached[-1] + 2] = True
-
-        first = len(self)
         frames = torch.arange(first, first + kept + 1)
-        labelled = {
-            "goal": np.concatenate(([False], goal[:kept])),
-            "violation": np.concatenate(([False], violation[:kept])),
-            "in_set": in_set,
+        beliefs = np.concatenate((mean[: kept + 1], stddev[: kept + 1]), axis=1)
+        return {
+            "beliefs": torch.from_numpy(beliefs),
+            "goal": torch.from_numpy(np.concatenate(([False], goal[:kept]))),
+            "violation": torch.from_numpy(np.concatenate(([False], violation[:kept]))),
+            "in_set": torch.from_numpy(in_set),
+            "successor": torch.cat((frames[1:], frames[-1:])),
+            "step_frame": frames[:-1],
+            "actions": torch.as_tensor(labels.actions[:kept], dtype=torch.float32),
+            **self._value_rows(frames, labels, goal, violation),
         }
-        self.mean = torch.cat((self.mean, torch.from_numpy(mean[: kept + 1])))
-        self.stddev = torch.cat((self.stddev, torch.from_numpy(stddev[: kept + 1])))
-        for name, values in labelled.items():
-            self.frame_labels[name] = torch.cat((self.frame_labels[name], torch.from_numpy(values)))
-        self.successor = torch.cat((self.successor, frames[1:], frames[-1:]))
-        self.step_frame = torch.cat((self.step_frame, frames[:-1]))
-        actions = torch.as_tensor(labels.actions[:kept], dtype=torch.float32)
-        self.actions = torch.cat((self.actions, actions))
-        if labels.on_policy:
-            self._add_values(frames, rewards[:kept], returns[:kept], known, goal[kept - 1])
-        self.episodes += 1
 
-    def _add_values(
-        self, frames: Tensor, rewards: Tensor, returns: Tensor, known: Tensor, at_goal: bool
-    ) -> None:
-        """Adds value targets; an episode that ends in the goal stays there, at no cost."""
-        if at_goal:
-            zero = torch.zeros(1)
-            rewards, returns, known = (
-                torch.cat((part, zero)) for part in (rewards, returns, known)
-            )
+    def _value_rows(
+        self, frames: Tensor, labels: EpisodeLabels, goal: np.ndarray, violation: np.ndarray
+    ) -> dict[str, Tensor]:
+        """Value targets of an episode; one that ends in the goal stays there, at no cost."""
+        kept = len(frames) - 1
+        rewards = torch.as_tensor(labels.rewards, dtype=torch.float32)
+        returns = returns_to_go(rewards, self.discount, self.own_reward)[:kept]
+        known = torch.full((kept,), float("nan"))
+        known[torch.from_numpy(goal[:kept])] = 0.0
+        if violation.any():
+            left = len(rewards) - kept
+            known[-1] = -float((self.discount ** torch.arange(left)).sum())
+        rewards = rewards[:kept]
+        if goal[kept - 1]:
+            rewards, returns, known = (F.pad(part, (0, 1)) for part in (rewards, returns, known))
         else:
             frames = frames[:-1]
-        self.value_frame = torch.cat((self.value_frame, frames))
-        self.rewards = torch.cat((self.rewards, rewards))
-        self.returns = torch.cat((self.returns, returns))
-        self.known_next_values = torch.cat((self.known_next_values, known))
+        used = len(frames) if labels.on_policy else 0
+        return {
+            "value_frame": frames[:used],
+            "rewards": rewards[:used],
+            "returns": returns[:used],
+            "known_next_values": known[:used],
+        }
 
     def transitions(self, batch_size: int, generator: torch.Generator) -> Transitions:
         """Samples steps of all episodes uniformly; latents are redrawn every time."""
         index = torch.randint(self.steps, (batch_size,), generator=generator)
         frame = self.step_frame[index]
-        return Transitions(
-            latents=self._draw(frame, generator),
-            next_latents=self._draw(frame + 1, generator),
-            actions=self.actions[index],
-        )
+        latents, next_latents = self._draw_pairs(frame, frame + 1, generator)
+        return Transitions(latents, next_latents, self.actions.index_select(0, index))
 
     def value_targets(self, batch_size: int, generator: torch.Generator) -> ValueTargets:
         """Samples steps of demonstrations and online episodes uniformly."""
@@ -182,36 +218,62 @@ class LatentReplay:
             raise ValueError("the replay has no demonstrations or online episodes to learn from")
         index = torch.randint(len(self.value_frame), (batch_size,), generator=generator)
         frame = self.value_frame[index]
+        latents, next_latents = self._draw_pairs(frame, self.successor[frame], generator)
         return ValueTargets(
-            latents=self._draw(frame, generator),
-            next_latents=self._draw(self.successor[frame], generator),
+            latents=latents,
+            next_latents=next_latents,
             rewards=self.rewards[index],
             returns=self.returns[index],
             known_next_values=self.known_next_values[index],
         )
 
     def frames(
-        self, label: str, batch_size: int, generator: torch.Generator, balanced: bool = False
+        self,
+        label: str,
+        batch_size: int,
+        generator: torch.Generator,
+        balanced: bool = False,
+        with_next: bool = False,
     ) -> Frames:
-        """Samples frames with one of their labels, half of them positive where `balanced`."""
-        labels = self.frame_labels[label]
-        index = torch.randint(len(self), (batch_size,), generator=generator)
-        if balanced:
-            half = batch_size // 2
-            for part, wanted in ((slice(0, half), True), (slice(half, None), False)):
-                pool = (labels == wanted).nonzero().squeeze(1)
-                if len(pool):
-                    drawn = torch.randint(len(pool), (len(index[part]),), generator=generator)
-                    index[part] = pool[drawn]
-        return Frames(
-            latents=self._draw(index, generator),
-            next_latents=self._draw(self.successor[index], generator),
-            label=labels[index].float(),
+        """Samples frames with one of their labels.
+
+        Args:
+            label: one of `FRAME_LABELS`.
+            batch_size: B.
+            generator: of all draws.
+            balanced: half of the batch is positive (while there are positives and negatives).
+            with_next: draw the frames that followed, too.
+        """
+        index = self._frame_index(label, batch_size, generator, balanced)
+        labels = self.frame_labels[label][index].float()
+        if not with_next:
+            return Frames(self._draw(index, generator), labels)
+        latents, next_latents = self._draw_pairs(index, self.successor[index], generator)
+        return Frames(latents, labels, next_latents)
+
+    def _frame_index(
+        self, label: str, batch_size: int, generator: torch.Generator, balanced: bool
+    ) -> Tensor:
+        pools = [pool for pool in self._pools[label] if len(pool)]
+        if not balanced or len(pools) == 1:
+            return torch.randint(len(self), (batch_size,), generator=generator)
+        sizes = (batch_size // 2, batch_size - batch_size // 2)
+        return torch.cat(
+            [
+                pool[torch.randint(len(pool), (size,), generator=generator)]
+                for pool, size in zip(pools, sizes, strict=True)
+            ]
         )
 
     def _draw(self, frame: Tensor, generator: torch.Generator) -> Tensor:
-        mean = self.mean[frame]
-        return mean + self.stddev[frame] * torch.randn(mean.shape, generator=generator)
+        mean, stddev = self.beliefs.index_select(0, frame).chunk(2, 1)
+        return torch.addcmul(mean, stddev, torch.randn(mean.shape, generator=generator))
+
+    def _draw_pairs(
+        self, frame: Tensor, following: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        latents, next_latents = self._draw(torch.cat((frame, following)), generator).chunk(2)
+        return latents, next_latents
 
 
 def returns_to_go(rewards: Tensor, discount: float, own_reward: bool = True) -> Tensor:

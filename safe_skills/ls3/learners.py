@@ -219,7 +219,7 @@ class SafeSetLearner(ClassifierLearner):
     def loss(self) -> Tensor:
         """Binary cross-entropy to max(1_S, gamma_S f_S(next))."""
         batch = self.replay.frames(
-            self.label, self.config.batch_size, self.generator, self.config.balanced
+            self.label, self.config.batch_size, self.generator, self.config.balanced, with_next=True
         )
         with torch.no_grad():
             following = (self.target or self.module)(batch.next_latents)

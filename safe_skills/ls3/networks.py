@@ -100,12 +100,13 @@ class EnsembleMLP(nn.Module):
 
         With `member`, only that network is evaluated, on (B, in), and the result is (1, B, out).
         """
-        chosen = slice(None) if member is None else slice(member, member + 1)
         if inputs.dim() == 2:
             inputs = inputs.expand(self.members if member is None else 1, *inputs.shape)
         last = len(self.weights) - 1
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            inputs = torch.baddbmm(bias[chosen], inputs, weight[chosen])
+            if member is not None:
+                weight, bias = weight[member : member + 1], bias[member : member + 1]
+            inputs = torch.baddbmm(bias, inputs, weight)
             if i < last:
                 inputs = self.activation(inputs)
         return inputs
