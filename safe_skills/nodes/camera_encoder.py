@@ -1,6 +1,7 @@
 """Node: camera frames to latent states."""
 
 import sys
+import time
 
 import numpy as np
 from sensor_msgs.msg import Image
@@ -11,7 +12,7 @@ from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.conversions import latent_message, rgb_from_image
 from safe_skills.nodes.diagnostics import WARN, FrequencyStatus, Status
 from safe_skills.nodes.frames import task_area
-from safe_skills.nodes.model import MODEL_PARAMETERS, load_agent
+from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS, load_agent
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.watch import DropCounter, Silence
 
@@ -37,6 +38,7 @@ class CameraEncoder(SkillNode):
     NAME = "camera_encoder"
     PARAMETERS = {
         **MODEL_PARAMETERS,
+        **OPENCV_PARAMETERS,
         **CAMERA_PARAMETERS,
         "min_rate": Param(
             1.0, "Rate of frames below which diagnostics warn [Hz].", low=0.0, high=1000.0
@@ -72,8 +74,10 @@ class CameraEncoder(SkillNode):
             self.get_logger().info("images are coming again")
         try:
             area = task_area(rgb_from_image(message), self._crop, self._agent.mask_config.size)
+            began = time.perf_counter()
             mean, stddev = self._agent.encode(area)
-            latent = latent_message(mean, stddev, self._agent.model_id, message.header)
+            spent = time.perf_counter() - began
+            latent = latent_message(mean, stddev, self._agent.model_id, message.header, spent)
         except ValueError as error:
             self.refuse("image refused", f"image refused: {error}")
             return

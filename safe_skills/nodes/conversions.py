@@ -75,13 +75,22 @@ def image_from_rgb(rgb: np.ndarray, header: Header) -> Image:
 
 
 def latent_message(
-    mean: np.ndarray, stddev: np.ndarray, model_id: str, header: Header
+    mean: np.ndarray, stddev: np.ndarray, model_id: str, header: Header, encode_time: float = 0.0
 ) -> LatentState:
-    """Pack a latent belief; raises `ValueError` where it is not finite."""
+    """Pack a latent belief; raises `ValueError` where it is not finite.
+
+    Args:
+        mean: Of the belief, (d,).
+        stddev: Of the belief, (d,).
+        model_id: Id of the weights that made it.
+        header: Of the image.
+        encode_time: How long that took [s]; 0 where it was not measured.
+    """
     _check_belief(mean, stddev, "the encoder made a latent state")
     return LatentState(
         header=header,
         model_id=model_id,
+        encode_time=encode_time,
         mean=array.array("f", np.asarray(mean, np.float32).tobytes()),
         stddev=array.array("f", np.asarray(stddev, np.float32).tobytes()),
     )

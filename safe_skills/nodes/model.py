@@ -1,7 +1,8 @@
-"""Parameters and loading of the learned models, for every node that uses them."""
+"""Parameters, threads and loading of the learned models, for every node that uses them."""
 
 from pathlib import Path
 
+import cv2
 import torch
 
 from safe_skills import paths
@@ -17,6 +18,11 @@ MODEL_PARAMETERS = {
     ),
     "threads": Param(1, "CPU threads of PyTorch in this node's process.", low=1, high=256),
 }
+OPENCV_PARAMETERS = {
+    "opencv_threads": Param(1, "CPU threads of OpenCV in this node's process.", low=1, high=256),
+}
+
+_asked: dict[str, dict[str, int]] = {"threads": {}, "opencv_threads": {}}
 
 
 def checkpoint_folder(checkpoint: str) -> Path:
@@ -36,13 +42,24 @@ def checkpoint_folder(checkpoint: str) -> Path:
         raise CheckpointError(f"{error}; no folder of that name here either") from None
 
 
+def share_cores(node: SkillNode) -> None:
+    """Set the threads that a node's parameters ask for; of several nodes in a process the most.
+
+    PyTorch and OpenCV have one setting a process, and would take all cores each.
+    """
+    for name, asked in _asked.items():
+        asked[node.get_fully_qualified_name()] = node.param(name) if node.has_parameter(name) else 1
+    torch.set_num_threads(max(_asked["threads"].values()))
+    cv2.setNumThreads(max(_asked["opencv_threads"].values()))
+
+
 def load_agent(node: SkillNode) -> LS3Agent:
     """Load the agent that a node's parameters name, and log which one it is.
 
     Raises:
         CheckpointError: In one line; see `LS3Agent.load`.
     """
-    torch.set_num_threads(node.param("threads"))
+    share_cores(node)
     folder = checkpoint_folder(node.param("checkpoint"))
     agent = LS3Agent.load(folder, task="cable")
     node.get_logger().info(f"model {agent.model_id} from {folder}")

@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 
 from safe_skills.data.files import write_json
 from safe_skills.data.vision import MaskConfig
-from safe_skills.msg import Command, EpisodeStatus, PlanStatus, SafetyStatus
+from safe_skills.msg import Command, EpisodeStatus, LatentState, PlanStatus, SafetyStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.animation import Animation
 from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of, task_position
@@ -75,6 +75,7 @@ class RunRecorder(SkillNode):
         self._closing = False
         arm = self.param("arm")
         self.subscribe(EpisodeStatus, "episode", self._note_episode, qos.EVENT)
+        self.subscribe(LatentState, "latent", self._note_latent, qos.IMAGE)
         self.subscribe(PlanStatus, "plan_status", self._note_plan, qos.LOG)
         self.subscribe(SafetyStatus, "safety_status", self._note_gate, qos.LOG)
         self.subscribe(Command, "command", self._note_command, qos.LOG)
@@ -133,13 +134,18 @@ class RunRecorder(SkillNode):
     def _end(self) -> None:
         self.finished = True
 
+    def _note_latent(self, message: LatentState, info: dict) -> None:
+        stamp = nanoseconds(message.header.stamp)
+        self.log.note_latent(stamp, info["source_timestamp"], message.encode_time)
+
     def _note_plan(self, message: PlanStatus) -> None:
+        stamp = nanoseconds(message.header.stamp)
         self.log.note_plan(
-            message.model_id, message.outcome, message.solve_time, message.feasible_share
+            stamp, message.model_id, message.outcome, message.solve_time, message.feasible_share
         )
         if self._animation is not None and message.horizon:
             actions = np.reshape(message.planned_actions, (message.horizon, -1))[:, :2]
-            self._animation.plan(nanoseconds(message.header.stamp), self._position, actions)
+            self._animation.plan(stamp, self._position, actions)
 
     def _note_gate(self, message: SafetyStatus) -> None:
         self.log.note_gate(

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image
@@ -27,7 +26,8 @@ from safe_skills.nodes.conversions import (
 )
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
 from safe_skills.nodes.frames import task_area
-from safe_skills.nodes.model import MODEL_PARAMETERS, load_agent
+from safe_skills.nodes.gate_models import GateModels
+from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS, load_agent
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.supervision import NAN, Judgement, Supervisor
 from safe_skills.safety import EmergencyStop, Finding, GateCommand, GateLimits, GateState
@@ -90,6 +90,7 @@ class SafetyMonitor(SkillNode):
     NAME = "safety_monitor"
     PARAMETERS = {
         **MODEL_PARAMETERS,
+        **OPENCV_PARAMETERS,
         **ARM_PARAMETERS,
         **LIMIT_PARAMETERS,
         "crop": CAMERA_PARAMETERS["crop"],
@@ -113,8 +114,7 @@ class SafetyMonitor(SkillNode):
         self._agent = load_agent(self)
         self._arm = arm_of(self)
         self._obstacle = _ranges(self.param("obstacle_hsv"))
-        self._supervisor = Supervisor(self._limits(), self._agent, self._stop)
-        self._warm_up()
+        self._supervisor = Supervisor(self._limits(), GateModels(self._agent), self._stop)
         self._pose: tuple[float, PoseStamped] | None = None
         self._last_image = -1
         self._last_command = -float("inf")
@@ -146,13 +146,6 @@ class SafetyMonitor(SkillNode):
         return GateLimits(
             workspace_of(self), frame_id=TASK_FRAME, safe_set_limit=safe_set, **values
         )
-
-    def _warm_up(self) -> None:
-        # The first evaluation in a process takes much longer.
-        zeros = np.zeros(self._agent.latent_dim, np.float32)
-        self._agent.constraint_probability(zeros)
-        self._agent.safe_set_probability(zeros)
-        self._agent.predicted_constraint_probability(zeros, np.zeros(self._agent.action_dim))
 
     # ---- evidence
 

@@ -29,13 +29,47 @@ class EpisodeRecord:
     done: bool = False
 
 
+HOPS = {
+    "image_to_latent": ("image", "latent"),
+    "latent_to_command": ("latent", "command"),
+    "command_to_safe": ("command", "safe"),
+    "safe_to_servo": ("safe", "servo"),
+    "command_to_servo": ("command", "servo"),
+    "image_to_servo": ("image", "servo"),
+}
+"""Parts of the way from image to robot, by the times between which they lie (see `_Frame`)."""
+
+
 @dataclass
 class _Frame:
-    """Wall times [ns] at which one image's answers were published."""
+    """Wall times [ns] of an image and of its answers, and what was computed meanwhile.
 
+    Attributes:
+        image: stamp of the image.
+        latent: publication of the encoder's latent, `command`, `safe` and `servo` likewise.
+        encode_time: the encoder's own [s]; None where it is not known.
+        solve_time: the planner's own [s].
+    """
+
+    image: int
+    latent: int = 0
     command: int = 0
     safe: int = 0
     servo: int = 0
+    encode_time: float | None = None
+    solve_time: float | None = None
+
+    def milliseconds(self, begin: str, end: str) -> float | None:
+        """Time between two of them; None where one is not known."""
+        first, last = getattr(self, begin), getattr(self, end)
+        return 1e-6 * (last - first) if first and last else None
+
+    def overhead(self) -> float | None:
+        """Image to set-point without the encoder's and the planner's own time [ms]."""
+        whole = self.milliseconds("image", "servo")
+        if whole is None or self.encode_time is None or self.solve_time is None:
+            return None
+        return whole - 1e3 * (self.encode_time + self.solve_time)
 
 
 @dataclass
@@ -69,8 +103,18 @@ class RunLog:
         self.finished |= finished
         return record.done
 
-    def note_plan(self, model_id: str, outcome: int, solve_time: float, feasible: float) -> None:
+    def note_latent(self, stamp: int, published: int, encode_time: float) -> None:
+        """Take the time at which a latent was published, and how long the encoder took [s]."""
+        frame = self._frame(stamp)
+        if not frame.latent:
+            frame.latent = published
+            frame.encode_time = encode_time or None
+
+    def note_plan(
+        self, stamp: int, model_id: str, outcome: int, solve_time: float, feasible: float
+    ) -> None:
         """Take a plan's status."""
+        self._frame(stamp).solve_time = solve_time
         self.model_id = model_id
         self._solve_times.append(solve_time)
         self._feasible.append(feasible)
@@ -119,7 +163,9 @@ class RunLog:
         wins = [record for record in done if record.success]
         violations = sum(record.violation for record in done)
         plans = len(self._solve_times)
-        frames = list(self._frames.items())
+        frames = list(self._frames.values())
+        # While the nodes still find each other the first image waits for who will answer it.
+        settled = frames[1:]
         gate = dict(self._gate)
         return {
             "episodes": len(done),
@@ -131,10 +177,13 @@ class RunLog:
             "mean_steps": _mean(record.steps for record in wins),
             "mean_steps_over": "successes",
             "plan_ms": percentiles([1e3 * t for t in self._solve_times]),
-            "latency_ms": percentiles([1e-6 * (f.safe - s) for s, f in frames if f.safe]),
-            "gate_bridge_ms": percentiles(
-                [1e-6 * (f.servo - f.command) for _, f in frames if f.servo and f.command]
-            ),
+            "latency_ms": _known(frame.milliseconds("image", "safe") for frame in frames),
+            "gate_bridge_ms": _known(frame.milliseconds("command", "servo") for frame in frames),
+            "hops_ms": {
+                name: _known(frame.milliseconds(*ends) for frame in settled)
+                for name, ends in HOPS.items()
+            },
+            "overhead_ms": _known(frame.overhead() for frame in settled),
             "plans": plans,
             "infeasible_share": None if plans == 0 else 1 - self._outcomes["feasible"] / plans,
             "mean_feasible_share": _mean(self._feasible),
@@ -153,8 +202,12 @@ class RunLog:
         if frame is None:
             if len(self._frames) >= KEPT_FRAMES:
                 self._frames.pop(next(iter(self._frames)))
-            frame = self._frames[stamp] = _Frame()
+            frame = self._frames[stamp] = _Frame(stamp)
         return frame
+
+
+def _known(values: Iterable[float | None]) -> dict[str, float | None]:
+    return percentiles([value for value in values if value is not None])
 
 
 def _mean(values: Iterable[float]) -> float | None:

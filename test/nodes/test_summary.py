@@ -66,10 +66,59 @@ def test_times_are_matched_by_stamp_and_repeats_do_not_count():
     assert summary["gate_bridge_ms"] == percentiles([3.0, 4.0])
 
 
+def answer(log, stamp, *, latent, command, safe, servo, encode_time=0.0, solve_time=None):
+    """Note the times [ms] after its image at which a frame's answers were published."""
+    ms = 1_000_000
+    log.note_latent(stamp, stamp + latent * ms, encode_time)
+    if solve_time is not None:
+        log.note_plan(stamp, "cable-1", 0, solve_time, 0.5)
+    log.note_command(stamp, stamp + command * ms)
+    log.note_safe_command(stamp, stamp + safe * ms)
+    log.note_servo(stamp, stamp + servo * ms)
+
+
+def test_hops_lie_between_publications_and_the_first_image_does_not_count():
+    log = RunLog()
+    answer(log, 10**9, latent=900, command=910, safe=911, servo=912)
+    answer(log, 2 * 10**9, latent=2, command=22, safe=23, servo=25)
+    hops = {name: times["p50"] for name, times in log.summary({})["hops_ms"].items()}
+    assert hops == {
+        "image_to_latent": pytest.approx(2.0),
+        "latent_to_command": pytest.approx(20.0),
+        "command_to_safe": pytest.approx(1.0),
+        "safe_to_servo": pytest.approx(2.0),
+        "command_to_servo": pytest.approx(3.0),
+        "image_to_servo": pytest.approx(25.0),
+    }
+
+
+def test_overhead_is_what_encoder_and_planner_did_not_take_themselves():
+    log = RunLog()
+    answer(log, 10**9, latent=1, command=2, safe=3, servo=4)
+    answer(
+        log, 2 * 10**9, latent=2, command=22, safe=23, servo=25, encode_time=1e-3, solve_time=0.019
+    )
+    answer(log, 3 * 10**9, latent=2, command=22, safe=23, servo=25, encode_time=1e-3)
+    answer(log, 4 * 10**9, latent=2, command=22, safe=23, servo=25, solve_time=0.019)
+    assert log.summary({})["overhead_ms"] == dict.fromkeys(
+        ("p50", "p95", "p99"), pytest.approx(5.0)
+    )
+
+
+def test_a_frame_without_an_answer_has_no_hop_to_it():
+    log = RunLog()
+    log.note_latent(10**9, 10**9 + 1, 0.0)
+    log.note_latent(2 * 10**9, 2 * 10**9 + 4_000_000, 0.0)
+    summary = log.summary({})
+    assert summary["hops_ms"]["image_to_latent"]["p50"] == pytest.approx(4.0)
+    assert summary["hops_ms"]["latent_to_command"]["p50"] is None
+    assert summary["overhead_ms"]["p99"] is None
+
+
 def test_plans_gate_and_memory():
     log = RunLog()
-    for outcome, seconds in ((0, 0.01), (0, 0.02), (1, 0.03), (2, 0.04)):
-        log.note_plan("cable-1", outcome, seconds, 0.5)
+    for stamp, (outcome, seconds) in enumerate(((0, 0.01), (0, 0.02), (1, 0.03), (2, 0.04)), 1):
+        log.note_plan(stamp, "cable-1", outcome, seconds, 0.5)
     log.note_gate({"received": 1, "violations": 0, "seen_contacts": 0})
     log.note_gate({"received": 4, "violations": 1, "seen_contacts": 2})
     log.note_process(7, 300.0)
