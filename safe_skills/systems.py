@@ -166,18 +166,6 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         state = {"state_rate": 20.0}
     nodes = [
         NodeSpec(
-            "run_recorder",
-            {
-                **run,
-                "arm": values["arm"],
-                "checkpoint": checkpoint,
-                "episodes": values["episodes"] if simulated else 0,
-                "json": values["json"],
-                "gif": values["gif"],
-            },
-            ends_run=True,
-        ),
-        NodeSpec(
             "hardware_bridge", {**arm, **steps, **dict.fromkeys(moving, WORLD_WAITS)}, "safety"
         ),
         NodeSpec(
@@ -191,9 +179,22 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             "skill",
         ),
         NodeSpec("camera_encoder", {"checkpoint": checkpoint}, "skill"),
+        # Who subscribes first hears first: a command goes to the gate before it is recorded.
+        NodeSpec(
+            "run_recorder",
+            {
+                **run,
+                "arm": values["arm"],
+                "checkpoint": checkpoint,
+                "episodes": values["episodes"] if simulated else 0,
+                "json": values["json"],
+                "gif": values["gif"],
+            },
+            ends_run=True,
+        ),
     ]
     if values["record"]:
-        nodes.insert(0, NodeSpec("bag_recorder", {"file": values["record"]}))
+        nodes.append(NodeSpec("bag_recorder", {"file": values["record"]}))
     if simulated:
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}

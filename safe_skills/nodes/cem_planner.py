@@ -24,6 +24,10 @@ from safe_skills.nodes.diagnostics import OK, Status
 from safe_skills.nodes.model import MODEL_PARAMETERS, load_agent
 from safe_skills.nodes.parameters import Param
 
+GATE_FIRST = 0.001
+"""Seconds for which this thread sleeps after a command. Where nodes share a process they share its
+interpreter, and the gate, which has just been woken, would wait for the plan's status instead."""
+
 REPEAT_AFTER = 0.25
 """Seconds after which a latent state that was answered already is answered again."""
 
@@ -119,6 +123,7 @@ class CemPlanner(SkillNode):
             return
         self._commands.publish(command)
         self._answered = (command, time.monotonic())
+        time.sleep(GATE_FIRST)
         self._status.publish(plan_status_message(plan, self._agent.model_id, latent.header))
         self._plans[plan.outcome] += 1
         self._slowest = max(self._slowest, plan.solve_time)

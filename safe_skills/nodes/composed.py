@@ -209,6 +209,8 @@ def _progress() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[log]}"),
+        # Every drawing takes the interpreter from the nodes for milliseconds.
+        refresh_per_second=2,
         console=Console(stderr=True),
     )
 

@@ -240,16 +240,18 @@ class Simulator(SkillNode):
 
     def _publish_image(self, now: float) -> None:
         """Publishes what the camera sees; in lockstep again under the same stamp while it waits."""
+        picture = self._run.scene.render(self._size)
         if not self._lockstep.waiting:
+            # As of a camera: when the picture is there. The world stood still meanwhile.
             self._stamp = self.get_clock().now().to_msg()
         if not self._realtime:
             self._lockstep.show(nanoseconds(self._stamp), now)
         header = Header(stamp=self._stamp, frame_id="camera")
+        self._images.publish(image_from_rgb(picture, header))
+        self._infos.publish(self._camera_info(header))
         if self.param("overview"):
             view = self._run.scene.render_overview(*self.param("overview_size"))
             self._overviews.publish(image_from_rgb(view, header))
-        self._infos.publish(self._camera_info(header))
-        self._images.publish(image_from_rgb(self._run.scene.render(self._size), header))
 
     def _camera_info(self, header: Header) -> CameraInfo:
         matrix = table_camera_matrix(self._layout, self._size)

@@ -58,7 +58,10 @@ class DvrkArm(Robot[Pose, Pose]):
         self._task = Pose.from_values(task_in_arm, "task_in_arm")
         self._task_inverse = self._task.inverse()
         tool = Pose.from_values((0.0, 0.0, 0.0, *tool_in_task), "tool_in_task")
-        self._tool: Rotation = tool.rotation
+        # A hundred poses come in a second: what does not change is composed once.
+        self._axes = self._task.rotation.as_matrix()
+        self._tool: Rotation = self._task.rotation * tool.rotation
+        self._tool_quaternion = self._tool.as_quat()
         self.height = _number("height", height, -1.0, 1.0)
         self._height_tolerance = _number("height_tolerance", height_tolerance, 0.0, 1.0)
         self._angle_tolerance = _number("angle_tolerance", angle_tolerance, 0.0, math.pi)
@@ -78,29 +81,30 @@ class DvrkArm(Robot[Pose, Pose]):
             ValueError: the tool is off the task's height or orientation by more than the tolerance:
                 a set-point in the plane would make it jump there.
         """
-        pose = self.in_task(state)
-        if not np.isfinite(pose.position).all():
+        position = (state.position - self._task.position) @ self._axes
+        if not np.isfinite(position).all():
             raise ValueError("measured pose: expected finite numbers, got some that are not")
-        off = float(pose.position[2]) - self.height
+        off = float(position[2]) - self.height
         if abs(off) > self._height_tolerance:
             raise ValueError(
                 f"measured pose: expected the tool within {self._height_tolerance:g} m of height "
                 f"{self.height:g} m above the task plane, got {self.height + off:.4f} m"
             )
-        angle = float((self._tool.inv() * pose.rotation).magnitude())
+        alike = abs(float(self._tool_quaternion @ state.rotation.as_quat()))
+        angle = 2.0 * math.acos(min(alike, 1.0))
         if angle > self._angle_tolerance:
             raise ValueError(
                 f"measured pose: expected the tool within {self._angle_tolerance:.3g} rad of its "
                 f"working orientation, got {angle:.3g} rad"
             )
-        return pose.position[:2]
+        return position[:2]
 
     def target(self, set_point: np.ndarray) -> Pose:
         """Returns the pose in the arm's frame that has the tool at (x, y) of the task frame."""
         xy = np.asarray(set_point, dtype=np.float64)
         if xy.shape != (2,) or not np.isfinite(xy).all():
             raise ValueError(f"set-point: expected 2 finite numbers, got {xy.tolist()}")
-        return self.in_arm(Pose(np.array([*xy, self.height]), self._tool))
+        return Pose(self._task.position + self._axes @ (*xy, self.height), self._tool)
 
 
 def _number(name: str, value: float, low: float, high: float) -> float:
