@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +35,7 @@ from safe_skills.envs.cable_policies import (
     RandomAfterDemo,
 )
 from safe_skills.experiments.arguments import natural
+from safe_skills.experiments.processes import worker_pool
 
 HELP = "Collect demonstrations, random and constraint-violating episodes into a folder."
 
@@ -270,9 +266,7 @@ def _each_collected(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
     if workers <= 1:
         yield from map(_collect_shard, jobs)
         return
-    # Forked workers would inherit the locks of the caller's threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
+    pool = worker_pool(workers)
     try:
         for future in as_completed([pool.submit(_collect_shard, job) for job in jobs]):
             yield future.result()
@@ -282,17 +276,6 @@ def _each_collected(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _prepare_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent() -> None:
-        wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _collect_shard(job: Job) -> Job:

@@ -13,7 +13,7 @@ from safe_skills.data.episodes import FIRST_EVALUATION_SEED
 from safe_skills.data.files import write_json
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.arguments import natural, positive
-from safe_skills.experiments.rollout import evaluate_checkpoint, print_summaries
+from safe_skills.experiments.rollout import EpisodeRunner, evaluate_checkpoint, print_summaries
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import PROFILES, planner_profile
 from safe_skills.paths import checkpoint_dir
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     seeds = range(args.seed, args.seed + args.episodes)
     variants = ABLATIONS if args.ablations else {"LS3": {}}
     summaries, episodes = {}, {}
-    with Progress() as progress:
+    with Progress() as progress, EpisodeRunner(args.workers) as runner:
         for name, changes in variants.items():
             bar = progress.add_task(name, total=args.episodes)
             summaries[name], results = evaluate_checkpoint(
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
                 layout,
                 planner_profile(args.profile, **changes),
                 seeds,
-                args.workers,
+                runner,
                 lambda count, bar=bar: progress.advance(bar, count),
             )
             episodes[name] = [asdict(result) for result in results]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safe_skills.data.episodes import Episode
 from safe_skills.data.provenance import revision
 from safe_skills.data.statistics import percentiles, rate_interval
 from safe_skills.envs.cable import CableEnv
+from safe_skills.experiments.processes import worker_pool
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.planner import Planner, PlanOutcome
@@ -99,16 +100,17 @@ def run_episode(
 
 @dataclass(frozen=True)
 class Job:
-    """A batch of episodes for one process."""
+    """A batch of episodes for one process; `recorded`: they are wanted, not only their results."""
 
     checkpoint: Path
     layout: str
-    profile: PlannerConfig
+    profile: str | PlannerConfig
     seeds: tuple[int, ...]
     threads: int
+    recorded: bool = False
 
 
-def _run_job(job: Job) -> list[EpisodeResult]:
+def _run_job(job: Job) -> list[tuple[Episode | None, EpisodeResult]]:
     torch.set_num_threads(job.threads)
     agent = LS3Agent.load(job.checkpoint)
     env = CableEnv(layout=job.layout)
@@ -116,28 +118,53 @@ def _run_job(job: Job) -> list[EpisodeResult]:
     for seed in job.seeds:
         # A planner an episode, so that the result does not depend on how episodes are shared out.
         planner = agent.planner(job.profile, seed=seed)
-        results.append(run_episode(env, agent, planner, seed)[1])
+        episode, result = run_episode(env, agent, planner, seed)
+        results.append((episode if job.recorded else None, result))
     env.close()
     return results
 
 
-def run_episodes(
-    checkpoint: Path,
-    layout: str,
-    profile: PlannerConfig,
-    seeds: Sequence[int],
-    workers: int = 2,
-) -> Iterator[list[EpisodeResult]]:
-    """Runs episodes over processes, yielding results as they come; the seeds decide them all."""
-    chunk = min(LARGEST_CHUNK, -(-len(seeds) // workers))
-    chunks = [tuple(seeds[i : i + chunk]) for i in range(0, len(seeds), chunk)]
-    job = Job(Path(checkpoint), layout, profile, (), max(1, torch.get_num_threads() // workers))
-    jobs = [replace(job, seeds=part) for part in chunks]
-    if workers == 1:
-        yield from map(_run_job, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(_run_job, jobs)
+class EpisodeRunner:
+    """Runs episodes of checkpoints, in this process or over several that stay.
+
+    Args:
+        workers: processes; 1 runs in this one.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool = worker_pool(workers) if workers > 1 else None
+        self._threads = max(1, torch.get_num_threads() // workers)
+
+    def __enter__(self) -> EpisodeRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def results(
+        self, checkpoint: Path, layout: str, profile: str | PlannerConfig, seeds: Sequence[int]
+    ) -> Iterator[list[EpisodeResult]]:
+        """Yields results as they come; the seeds decide them all."""
+        chunk = min(LARGEST_CHUNK, -(-len(seeds) // self.workers))
+        chunks = [tuple(seeds[i : i + chunk]) for i in range(0, len(seeds), chunk)]
+        jobs = [Job(checkpoint, layout, profile, part, self._threads) for part in chunks]
+        if not self._pool:
+            done = map(_run_job, jobs)
+        else:
+            futures = [self._pool.submit(_run_job, job) for job in jobs]
+            done = (future.result() for future in as_completed(futures))
+        for part in done:
+            yield [result for _, result in part]
+
+    def record(
+        self, checkpoint: Path, layout: str, profile: str | PlannerConfig, seeds: Sequence[int]
+    ) -> list[tuple[Episode, EpisodeResult]]:
+        """Runs one episode a seed and returns them in this order."""
+        jobs = [Job(checkpoint, layout, profile, (seed,), self._threads, True) for seed in seeds]
+        parts = self._pool.map(_run_job, jobs) if self._pool else map(_run_job, jobs)
+        return [pair for part in parts for pair in part]
 
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
@@ -199,12 +226,12 @@ def evaluate_checkpoint(
     layout: str,
     profile: PlannerConfig,
     seeds: Sequence[int],
-    workers: int = 2,
+    runner: EpisodeRunner,
     advance: Advance = lambda _: None,
 ) -> tuple[dict[str, Any], list[EpisodeResult]]:
-    """Runs `run_episodes` to the end and summarizes; results are sorted by seed."""
+    """Runs all episodes and summarizes; results are sorted by seed."""
     results: list[EpisodeResult] = []
-    for part in run_episodes(checkpoint, layout, profile, seeds, workers):
+    for part in runner.results(checkpoint, layout, profile, seeds):
         results += part
         advance(len(part))
     results.sort(key=lambda result: result.seed)

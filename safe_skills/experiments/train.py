@@ -13,7 +13,6 @@ import numpy as np
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from safe_skills.data.episodes import (
@@ -25,14 +24,14 @@ from safe_skills.data.episodes import (
 from safe_skills.data.latents import EpisodeLabels
 from safe_skills.data.provenance import revision
 from safe_skills.data.vision import cable_mask
-from safe_skills.envs.cable import CableEnv
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.arguments import natural, positive
+from safe_skills.experiments.benchmark import print_table
 from safe_skills.experiments.collect import collect_cable
 from safe_skills.experiments.rollout import (
+    EpisodeRunner,
     evaluate_checkpoint,
     print_summaries,
-    run_episode,
     summarize,
 )
 from safe_skills.ls3.agent import LS3Agent
@@ -44,6 +43,10 @@ HELP = (
     "Train LS3 on the simulated cable: offline on demonstrations, random and violating episodes, "
     "then online (Algorithm 1). Interrupt it at any time; the same command goes on."
 )
+PARTS = (
+    *("data", "loading", "encoder", "latents", "dynamics", "value", "safe_set", "constraint"),
+    *("goal", "online episodes", "online updates", "evaluation", "all"),
+)  # of a run's time; the learners from dynamics to goal run side by side
 ON_POLICY = ("demo", "online")  # kinds of episodes that the value function learns from
 EVALUATION_PROFILE = "realtime"
 
@@ -102,14 +105,13 @@ class OnlineEpisodes:
     Args:
         agent: acts; its planner's profile comes from the configuration.
         folder: one store of episodes an update.
-        layout: of the environment.
         seed: of scenes and planner.
+        runner: runs the episodes; each has a planner seeded by its scene.
     """
 
-    def __init__(self, agent: LS3Agent, folder: Path, layout: str, seed: int) -> None:
-        self.agent, self.folder, self.seed = agent, folder, seed
+    def __init__(self, agent: LS3Agent, folder: Path, seed: int, runner: EpisodeRunner) -> None:
+        self.agent, self.folder, self.seed, self.runner = agent, folder, seed, runner
         self.config = agent.config.online
-        self.env = CableEnv(layout=layout)
         self.summaries: dict[int, dict[str, Any]] = {}
 
     def __call__(self, update: int) -> list[TrainingEpisode]:
@@ -117,14 +119,12 @@ class OnlineEpisodes:
         store = EpisodeStore(self.folder / f"update-{update:03d}")
         count = self.config.episodes_per_update
         if len(store) < count:
-            results = []
-            episodes = []
-            for index in range(count):
-                seed = training_seed(self.seed, "online", update * count + index)
-                planner = self.agent.planner(self.config.profile, seed=seed)
-                episode, result = run_episode(self.env, self.agent, planner, seed)
-                episodes.append(episode)
-                results.append(result)
+            first = update * count
+            seeds = [training_seed(self.seed, "online", first + k) for k in range(count)]
+            actor = self.folder / "checkpoint"
+            self.agent.save(actor, {})
+            recorded = self.runner.record(actor, self.agent.layout, self.config.profile, seeds)
+            episodes, results = zip(*recorded, strict=True)
             store.append(episodes)
             self.summaries[update] = summarize(results)
         return [training_episode(episode, self.agent) for episode in store]
@@ -172,6 +172,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("outputs/train") / name
     seconds: dict[str, float] = {}
 
+    limit = np.full(2, LAYOUTS[args.layout].step_limit)
+    agent = LS3Agent(config, task="cable", layout=args.layout, action_limit=limit)
     with _timed(seconds, "data"):
         store = collect_cable(
             args.data or out / "data",
@@ -181,34 +183,29 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             progress=True,
         )
+    with _timed(seconds, "loading"):
         episodes = list(store)
-    limit = np.full(2, LAYOUTS[args.layout].step_limit)
-    agent = LS3Agent(config, task="cable", layout=args.layout, action_limit=limit)
+        offline = [training_episode(episode, agent) for episode in episodes]
     updates = config.online.updates if args.updates is None else args.updates
     reporter = Reporter(out)
-    with reporter.progress:
-        trainer = Trainer(
-            agent, [training_episode(e, agent) for e in episodes], out, args.seed, reporter
-        )
-        trainer.train_offline()
-        gather = OnlineEpisodes(agent, out / "online", args.layout, args.seed)
-        with _timed(seconds, "online"):
+    with EpisodeRunner(args.workers) as runner:
+        with reporter.progress:
+            trainer = Trainer(agent, offline, out, args.seed, reporter, threads=args.workers)
+            trainer.train_offline()
+            gather = OnlineEpisodes(agent, out / "online", args.seed, runner)
             for update in trainer.train_online(updates, gather):
                 if update in gather.summaries:
                     reporter.episode_scalars(update, gather.summaries[update])
-    seconds |= {f"train {phase}": value for phase, value in trainer.progress.seconds.items()}
+        seconds |= trainer.progress.seconds
 
-    checkpoint = out / "checkpoint"
-    agent.save(checkpoint, {})
-    seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
-    with _timed(seconds, "evaluation"):
-        summary, _ = evaluate_checkpoint(
-            checkpoint,
-            args.layout,
-            planner_profile(EVALUATION_PROFILE),
-            seeds,
-            args.workers,
-        )
+        checkpoint = out / "checkpoint"
+        agent.save(checkpoint, {})
+        seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
+        with _timed(seconds, "evaluation"):
+            summary, _ = evaluate_checkpoint(
+                checkpoint, args.layout, planner_profile(EVALUATION_PROFILE), seeds, runner
+            )
+    seconds["all"] = time.monotonic() - began
     demo_steps = demonstrator_steps(episodes)
     metrics = {
         "evaluation": summary,
@@ -219,10 +216,10 @@ def run(args: argparse.Namespace) -> int:
         "updates": updates,
         "seed": args.seed,
         "revision": revision(),
-        "seconds": {phase: round(value, 1) for phase, value in seconds.items()},
+        "seconds": {part: round(seconds[part], 1) for part in PARTS if part in seconds},
     }
     agent.save(checkpoint, metrics)
-    _print_times(seconds, time.monotonic() - began)
+    print_table("time", ("part", "seconds"), list(_rows(metrics["seconds"])))
     print_summaries(f"cable ({args.layout}), demonstrator {demo_steps:.1f} steps", {"LS3": summary})
     Console().print(f"checkpoint: {checkpoint}")
     return 0
@@ -236,10 +233,6 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.monotonic() - began
 
 
-def _print_times(seconds: dict[str, float], total: float) -> None:
-    table = Table(title="time")
-    table.add_column("phase")
-    table.add_column("seconds", justify="right")
-    for phase, value in [*seconds.items(), ("all", total)]:
-        table.add_row(phase, f"{value:.1f}")
-    Console().print(table)
+def _rows(seconds: dict[str, float]) -> Iterator[tuple[str, str]]:
+    for part, value in seconds.items():
+        yield part.replace("_", " "), f"{value:.1f}"

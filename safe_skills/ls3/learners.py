@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from safe_skills.data.latents import LatentReplay
+from safe_skills.data.latents import Frames, LatentReplay, Transitions, ValueTargets
 from safe_skills.ls3 import losses
 from safe_skills.ls3.config import ClassifierConfig, LS3Config
+from safe_skills.ls3.gradients import Backpropagation
 from safe_skills.ls3.models import LS3Models
 from safe_skills.ls3.networks import Classifier
 
 AUGMENTED_SHIFT = 0.1  # of the image's side
 AUGMENTED_ROTATION = 0.35  # rad
+WARM_UP = 0.1  # of the iterations
 
 
 class Learner(ABC):
@@ -50,19 +54,21 @@ class Learner(ABC):
         self.steps = 0
 
     @abstractmethod
-    def loss(self) -> Tensor:
-        """Samples a batch and returns its loss."""
+    def sample(self) -> Any:
+        """Draws a batch."""
+
+    @abstractmethod
+    def gradient(self, batch: Any) -> Tensor:
+        """Sets the gradients of the parameters and returns the loss, without a graph."""
 
     def step(self) -> Tensor:
-        """Makes one gradient update and returns the loss (detached)."""
+        """Makes one gradient update and returns the loss."""
         if self.target is not None and self.steps % self.target_period == 0:
             self.target.load_state_dict(self.module.state_dict())
-        loss = self.loss()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = self.gradient(self.sample())
         self.optimizer.step()
         self.steps += 1
-        return loss.detach()
+        return loss
 
 
 class EncoderLearner(Learner):
@@ -76,16 +82,32 @@ class EncoderLearner(Learner):
             models.vae, generator, config.encoder.learning_rate, config.encoder.iterations
         )
 
-    def loss(self) -> Tensor:
-        """Beta-VAE loss of a random batch of frames."""
+    def step(self) -> Tensor:
+        """Makes one gradient update, at the schedule's learning rate."""
+        if self.config.schedule == "one_cycle":
+            rate = self.config.learning_rate * one_cycle(self.steps / self.iterations)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+        return super().step()
+
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """Images (B, 1, size, size) in [0, 1] of random frames, and noise (B, d)."""
         index = torch.randint(len(self.images), (self.config.batch_size,), generator=self.generator)
         images = self.images[index].float() / 255.0
         if self.config.augmentation == "affine":
             images = self._moved(images)
+        noise = torch.randn(len(images), self.config.latent_dim, generator=self.generator)
+        return images, noise
+
+    def gradient(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Beta-VAE loss."""
+        images, noise = batch
         mean, stddev = self.module.encode(images)
-        noise = torch.randn(mean.shape, generator=self.generator)
         reconstruction = self.module.decode(mean + stddev * noise)
-        return losses.vae_loss(images, reconstruction, mean, stddev, self.config.beta)
+        loss = losses.vae_loss(images, reconstruction, mean, stddev, self.config.beta)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss.detach()
 
     def _moved(self, images: Tensor) -> Tensor:
         """Moves and turns every second image at random; zeros come in at the edges."""
@@ -117,17 +139,20 @@ class DynamicsLearner(Learner):
             self.config.iterations,
             self.config.iterations_per_update,
         )
+        self.network = Backpropagation(models.dynamics.net)
 
-    def loss(self) -> Tensor:
+    def sample(self) -> Transitions:
+        """Transitions of all members, one member's after the other's."""
+        return self.replay.transitions(self.config.members * self.config.batch_size, self.generator)
+
+    def gradient(self, batch: Transitions) -> Tensor:
         """Gaussian negative log-likelihood of the next latents."""
-        members, size = self.config.members, self.config.batch_size
-        batch = self.replay.transitions(members * size, self.generator)
-        by_member = [
-            part.view(members, size, -1)
-            for part in (batch.latents, batch.actions, batch.next_latents)
-        ]
-        mean, log_variance = self.module(by_member[0], by_member[1])
-        return losses.gaussian_nll(by_member[2], mean, log_variance)
+        inputs = torch.cat((batch.latents, batch.actions), -1)
+        outputs = self.network.forward(inputs.view(self.config.members, -1, inputs.shape[-1]))
+        change = (batch.next_latents - batch.latents).view(*outputs.shape[:2], -1)
+        loss, gradient = losses.gaussian_nll_gradient(change, outputs, self.module.bounds)
+        self.network.backward(gradient)
+        return loss
 
 
 class ValueLearner(Learner):
@@ -147,25 +172,33 @@ class ValueLearner(Learner):
             self.config.iterations_per_update,
             self.config.target_period,
         )
+        self.network = Backpropagation(models.value.net)
 
-    def loss(self) -> Tensor:
+    def sample(self) -> ValueTargets:
+        """Steps of all members, one member's after the other's."""
+        return self.replay.value_targets(
+            self.config.members * self.config.batch_size, self.generator
+        )
+
+    def gradient(self, batch: ValueTargets) -> Tensor:
         """Huber loss to the target, in units of the network's output."""
         config = self.config
-        members, size = config.members, config.batch_size
-        batch = self.replay.value_targets(members * size, self.generator)
-        latents = batch.latents.view(members, size, -1)
+        shape = (config.members, config.batch_size)
         if self.steps < config.monte_carlo_share * config.iterations:
-            target = batch.returns.view(members, size)
+            target = batch.returns.view(shape)
         else:
             with torch.no_grad():
-                next_values = self.target.each(batch.next_latents.view(members, size, -1))
+                next_values = self.target.each(batch.next_latents.view(*shape, -1))
             target = losses.value_target(
-                batch.rewards.view(members, size),
+                batch.rewards.view(shape),
                 next_values,
-                batch.known_next_values.view(members, size),
+                batch.known_next_values.view(shape),
                 config.discount,
             )
-        return F.smooth_l1_loss(self.module.each(latents) / config.scale, target / config.scale)
+        outputs = self.network.forward(batch.latents.view(*shape, -1))
+        loss, gradient = losses.huber_gradient(outputs, target[..., None] / config.scale)
+        self.network.backward(gradient)
+        return loss
 
 
 class ClassifierLearner(Learner):
@@ -190,13 +223,25 @@ class ClassifierLearner(Learner):
             config.iterations_per_update,
             target_period,
         )
+        self.network = Backpropagation(classifier)
 
-    def loss(self) -> Tensor:
-        """Binary cross-entropy of a batch."""
-        batch = self.replay.frames(
+    def sample(self) -> Frames:
+        """Labelled frames."""
+        return self.replay.frames(
             self.label, self.config.batch_size, self.generator, self.config.balanced
         )
-        return F.binary_cross_entropy_with_logits(self.module.logits(batch.latents), batch.label)
+
+    def target_of(self, batch: Frames) -> Tensor:
+        """(B,) what the probabilities should be."""
+        return batch.label
+
+    def gradient(self, batch: Frames) -> Tensor:
+        """Binary cross-entropy to the target."""
+        target = self.target_of(batch)
+        logits = self.network.forward(batch.latents[None])
+        loss, gradient = losses.cross_entropy_gradient(logits, target[None, :, None])
+        self.network.backward(gradient)
+        return loss
 
 
 class ConstraintLearner(ClassifierLearner):
@@ -216,26 +261,45 @@ class SafeSetLearner(ClassifierLearner):
 
     name, label = "safe_set", "in_set"
 
-    def loss(self) -> Tensor:
-        """Binary cross-entropy to max(1_S, gamma_S f_S(next))."""
-        batch = self.replay.frames(
+    def sample(self) -> Frames:
+        """Labelled frames and those that followed."""
+        return self.replay.frames(
             self.label, self.config.batch_size, self.generator, self.config.balanced, with_next=True
         )
-        with torch.no_grad():
-            following = (self.target or self.module)(batch.next_latents)
-        target = losses.safe_set_target(batch.label, following, self.config.gamma_s)
-        return F.binary_cross_entropy_with_logits(self.module.logits(batch.latents), target)
+
+    @torch.no_grad()
+    def target_of(self, batch: Frames) -> Tensor:
+        """max(1_S, gamma_S f_S(next))."""
+        following = (self.target or self.module)(batch.next_latents)
+        return losses.safe_set_target(batch.label, following, self.config.gamma_s)
 
 
 def latent_learners(
-    models: LS3Models, config: LS3Config, replay: LatentReplay, generator: torch.Generator
+    models: LS3Models, config: LS3Config, replay: LatentReplay, seed: int
 ) -> list[Learner]:
-    """The learners over latents, in the order in which the released code updates them."""
+    """The learners over latents, in the order in which the released code updates them.
+
+    Each draws from a generator of its own: what one learns does not depend on the others.
+    """
+    draws = iter(generator_of(seed, number) for number in range(1, 6))
     safe_set_period = config.safe_set.target_period or None
     return [
-        DynamicsLearner(models, config, replay, generator),
-        ValueLearner(models, config, replay, generator),
-        SafeSetLearner(models.safe_set, config.safe_set, replay, generator, safe_set_period),
-        ConstraintLearner(models.constraint, config.constraint, replay, generator),
-        GoalLearner(models.goal, config.goal, replay, generator),
+        DynamicsLearner(models, config, replay, next(draws)),
+        ValueLearner(models, config, replay, next(draws)),
+        SafeSetLearner(models.safe_set, config.safe_set, replay, next(draws), safe_set_period),
+        ConstraintLearner(models.constraint, config.constraint, replay, next(draws)),
+        GoalLearner(models.goal, config.goal, replay, next(draws)),
     ]
+
+
+def one_cycle(done: float) -> float:
+    """Share of the largest learning rate when a share `done` of the iterations is done."""
+    if done < WARM_UP:
+        return done / WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1.0 - WARM_UP))
+
+
+def generator_of(seed: int, number: int) -> torch.Generator:
+    """The generator of a learner in a run; no two share their draws."""
+    state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))

@@ -36,6 +36,52 @@ def gaussian_nll(target: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (error + log_variance).mean()
 
 
+def gaussian_nll_gradient(
+    change: Tensor, outputs: Tensor, bounds: tuple[float, float] | None
+) -> tuple[Tensor, Tensor]:
+    """`gaussian_nll` of a `DynamicsEnsemble`, and its gradient.
+
+    Args:
+        change: (E, B, d) z' - z.
+        outputs: (E, B, 2 d) of its network: predicted change and log-variance before the bounds.
+        bounds: soft bounds of the log-variance, or None.
+
+    Returns:
+        The loss and its gradient (E, B, 2 d) by `outputs`.
+    """
+    predicted, log_variance = outputs.chunk(2, -1)
+    slope = None
+    if bounds is not None:
+        low, high = bounds
+        below_high = high - log_variance
+        above_low = high - low - F.softplus(below_high)
+        log_variance = low + F.softplus(above_low)
+        slope = torch.sigmoid(below_high).mul_(torch.sigmoid(above_low))
+    gradient = torch.empty_like(outputs)
+    by_change, by_log_variance = gradient.chunk(2, -1)
+    error = change - predicted
+    weighted = error * torch.exp(-log_variance)
+    torch.mul(weighted, -1.0 / change.numel(), out=by_change)
+    square = weighted.mul_(error)
+    loss = 0.5 * (square.mean() + log_variance.mean())
+    torch.mul(1.0 - square, 0.5 / change.numel(), out=by_log_variance)
+    if slope is not None:
+        by_log_variance.mul_(slope)
+    return loss, gradient
+
+
+def huber_gradient(values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean Huber loss (threshold 1), and its gradient by `values`; all of one shape."""
+    gradient = (values - target).clamp_(-1.0, 1.0).div_(values.numel())
+    return F.smooth_l1_loss(values, target), gradient
+
+
+def cross_entropy_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean binary cross-entropy, and its gradient by `logits`; all of one shape."""
+    gradient = torch.sigmoid(logits).sub_(target).div_(logits.numel())
+    return F.binary_cross_entropy_with_logits(logits, target), gradient
+
+
 def value_target(
     rewards: Tensor, next_values: Tensor, known_next_values: Tensor, discount: float
 ) -> Tensor:

@@ -6,9 +6,13 @@ function that gathers new episodes.
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,7 +25,7 @@ from torch import Tensor
 from safe_skills.data.files import replacing
 from safe_skills.data.latents import EpisodeLabels, LatentReplay
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.learners import EncoderLearner, Learner, latent_learners
+from safe_skills.ls3.learners import EncoderLearner, Learner, generator_of, latent_learners
 
 STATE = "state.safetensors"
 SAVE_PERIOD = 20.0  # s between snapshots within a phase
@@ -41,11 +45,18 @@ class TrainingEpisode:
 
 @dataclass
 class Progress:
-    """Where a run stands: phases done, the phase under way and its iterations, online updates."""
+    """Where a run stands.
+
+    Attributes:
+        finished: phases that are done; those of an online update are forgotten after it.
+        iterations: done of the phases under way.
+        update: online updates done.
+        seconds: by offline phase, and all "online episodes" and "online updates". Phases run
+            side by side, so their sum exceeds the time that has passed.
+    """
 
     finished: list[str] = field(default_factory=list)
-    phase: str = ""
-    iteration: int = 0
+    iterations: dict[str, int] = field(default_factory=dict)
     update: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -62,8 +73,11 @@ class Trainer:
         offline: the data set's episodes.
         folder: where the state is kept; a state found there is resumed.
         seed: of all random draws in training.
-        report: called every `report_every` iterations, for progress bars and TensorBoard.
+        report: called every `report_every` iterations, for progress bars and TensorBoard; by one
+            thread at a time.
         report_every: iterations between calls.
+        threads: learners over latents that are trained side by side, each on one core. They do not
+            depend on each other, nor do the results on this number.
     """
 
     def __init__(
@@ -74,12 +88,13 @@ class Trainer:
         seed: int,
         report: Report = lambda *_: None,
         report_every: int = 25,
+        threads: int = 2,
     ) -> None:
         self.agent, self.folder, self.seed = agent, Path(folder), seed
         self.report, self.report_every = report, report_every
+        self.threads = threads
         self.offline = list(offline)
         self.progress = Progress()
-        self.generator = torch.Generator().manual_seed(seed)
         self._reset_weights(seed)
         config, models = agent.config, agent.models
         self.replay = LatentReplay(
@@ -88,9 +103,18 @@ class Trainer:
         self.images = torch.from_numpy(
             np.concatenate([_as_bytes(agent.inputs(item.masks)) for item in self.offline])
         )
-        self.encoder = EncoderLearner(models, config, self.images, self.generator)
-        self.learners = latent_learners(models, config, self.replay, self.generator)
+        self.encoder = EncoderLearner(models, config, self.images, generator_of(seed, 0))
+        self.learners = latent_learners(models, config, self.replay, seed)
+        # Held during an update of the learner: who holds all sees a state between updates.
+        self._locks = {learner.name: threading.Lock() for learner in self._all}
+        self._reporting = threading.Lock()
+        self._saving = threading.Lock()
+        self._saved = time.monotonic()
         self._resume()
+
+    @property
+    def _all(self) -> list[Learner]:
+        return [self.encoder, *self.learners]
 
     def _reset_weights(self, seed: int) -> None:
         """Draws the first weights from the seed, whatever was drawn before in this process."""
@@ -101,13 +125,13 @@ class Trainer:
 
     def train_offline(self) -> None:
         """Algorithm 1, lines 1 and 2: the encoder, then everything over its latents."""
-        self._phase("encoder", self.encoder, self.encoder.iterations)
-        if "normalization" not in self.progress.finished:
-            self.agent.models.fit_normalization(*self._raw_beliefs())
-            self.progress.finished.append("normalization")
-        self._fill_replay()
-        for learner in self.learners:
-            self._phase(learner.name, learner, learner.iterations)
+        self._phase("encoder", self.encoder, self.encoder.iterations, threading.Event())
+        with self._timed("latents"):
+            if "normalization" not in self.progress.finished:
+                self.agent.models.fit_normalization(*self._raw_beliefs())
+                self.progress.finished.append("normalization")
+            self._fill_replay()
+        self._side_by_side([(item.name, item, item.iterations) for item in self.learners])
 
     def train_online(
         self,
@@ -121,14 +145,19 @@ class Trainer:
             gather: runs the K episodes of an update and returns them; called again with the same
                 number after an interruption, it must return the same episodes.
         """
-        for update in range(self.progress.update):
-            self._add(gather(update))
+        past = [gather(update) for update in range(self.progress.update)]
+        self._add(itertools.chain.from_iterable(past))
         while self.progress.update < updates:
             update = self.progress.update
-            self._add(gather(update))
-            for learner in self.learners:
-                self._phase(
-                    f"update {update + 1} {learner.name}", learner, learner.iterations_per_update
+            with self._timed("online episodes"):
+                episodes = gather(update)
+            with self._timed("online updates"):
+                self._add(episodes)
+                self._side_by_side(
+                    [
+                        (f"update {update + 1} {item.name}", item, item.iterations_per_update)
+                        for item in self.learners
+                    ]
                 )
             self.progress.update += 1
             self.progress.finished = [
@@ -137,31 +166,58 @@ class Trainer:
             self.save()
             yield update
 
-    def _phase(self, name: str, learner: Learner, iterations: int) -> None:
+    def _side_by_side(self, phases: Sequence[tuple[str, Learner, int]]) -> None:
+        """Runs phases of different learners in threads of one core each; torch frees the GIL.
+
+        The first error stops all of them.
+        """
+        stop = threading.Event()
+        with _one_core_a_thread(), ThreadPoolExecutor(self.threads, initializer=_one_core) as pool:
+            futures = [pool.submit(self._phase, *phase, stop) for phase in phases]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _phase(self, name: str, learner: Learner, iterations: int, stop: threading.Event) -> None:
         progress = self.progress
         if name in progress.finished:
             return
-        if progress.phase != name:
-            progress.phase, progress.iteration = name, 0
-        began = saved = time.monotonic()
-        before = progress.seconds.get(learner.name, 0.0)
+        done = progress.iterations.get(name, 0)
+        began = time.monotonic()
+        before = progress.seconds.get(name, 0.0)
         total, count = torch.zeros(()), 0
-        while progress.iteration < iterations:
-            total += learner.step()
+        while done < iterations and not stop.is_set():
+            with self._locks[learner.name]:
+                total += learner.step()
+                done += 1
+                progress.iterations[name] = done
+                if name == learner.name:
+                    progress.seconds[name] = before + time.monotonic() - began
             count += 1
-            progress.iteration += 1
-            now = time.monotonic()
-            progress.seconds[learner.name] = before + now - began
-            last = progress.iteration == iterations
-            if last or progress.iteration % self.report_every == 0:
-                self.report(name, progress.iteration, iterations, float(total) / count)
+            last = done == iterations
+            if last or done % self.report_every == 0:
+                with self._reporting:
+                    self.report(name, done, iterations, float(total) / count)
                 total, count = torch.zeros(()), 0
-            if now - saved > SAVE_PERIOD and not last:
+            if not last and time.monotonic() - self._saved > SAVE_PERIOD:
                 self.save()
-                saved = time.monotonic()
-        progress.finished.append(name)
-        progress.phase, progress.iteration = "", 0
+        if stop.is_set():
+            return
+        with self._locks[learner.name]:
+            progress.finished.append(name)
+            progress.iterations.pop(name, None)
         self.save()
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        seconds = self.progress.seconds
+        seconds[part] = seconds.get(part, 0.0) + time.monotonic() - began
 
     @torch.inference_mode()
     def _raw_beliefs(self) -> tuple[Tensor, Tensor]:
@@ -177,16 +233,23 @@ class Trainer:
             self._add(self.offline)
 
     def _add(self, episodes: Iterable[TrainingEpisode]) -> None:
-        for episode in episodes:
-            self.replay.add(*self.agent.encode_masks(episode.masks), episode.labels)
+        self.replay.extend(
+            (*self.agent.encode_masks(episode.masks), episode.labels) for episode in episodes
+        )
 
     def save(self) -> None:
         """Writes the whole state, atomically, so that a killed run goes on from here."""
+        with self._saving, ExitStack() as held:
+            for lock in self._locks.values():
+                held.enter_context(lock)
+            self._write()
+            self._saved = time.monotonic()
+
+    def _write(self) -> None:
         tensors = {f"model.{name}": t for name, t in self.agent.models.state_dict().items()}
-        tensors["generator"] = self.generator.get_state()
-        for learner in (self.encoder, *self.learners):
+        for learner in self._all:
             tensors |= _learner_tensors(learner)
-        steps = {learner.name: learner.steps for learner in (self.encoder, *self.learners)}
+        steps = {learner.name: learner.steps for learner in self._all}
         metadata = {
             "progress": json.dumps(asdict(self.progress)),
             "steps": json.dumps(steps),
@@ -218,12 +281,25 @@ class Trainer:
         self.progress = Progress(**json.loads(metadata["progress"]))
         steps = json.loads(metadata["steps"])
         self.agent.models.load_state_dict(_part(tensors, "model."))
-        self.generator.set_state(tensors["generator"])
-        for learner in (self.encoder, *self.learners):
+        for learner in self._all:
             learner.steps = steps[learner.name]
             _restore_learner(learner, _part(tensors, f"{learner.name}."))
         if "normalization" in self.progress.finished:
             self._fill_replay()
+
+
+def _one_core() -> None:
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _one_core_a_thread() -> Iterator[None]:
+    """Sets torch's threads back afterwards: `_one_core` reaches beyond its own thread."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _as_bytes(images: np.ndarray) -> np.ndarray:
@@ -235,7 +311,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _learner_tensors(learner: Learner) -> dict[str, Tensor]:
-    tensors = {}
+    tensors = {f"{learner.name}.generator": learner.generator.get_state()}
     for index, state in learner.optimizer.state_dict()["state"].items():
         for key, value in state.items():
             tensors[f"{learner.name}.adam.{index}.{key}"] = value
@@ -246,6 +322,7 @@ def _learner_tensors(learner: Learner) -> dict[str, Tensor]:
 
 
 def _restore_learner(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    learner.generator.set_state(tensors["generator"])
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "adam.").items():
         index, key = name.split(".", 1)

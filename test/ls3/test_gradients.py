@@ -1,0 +1,84 @@
+"""Gradients written out are those of autograd."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from safe_skills.ls3 import losses
+from safe_skills.ls3.config import DynamicsConfig
+from safe_skills.ls3.gradients import Backpropagation
+from safe_skills.ls3.networks import Classifier, DynamicsEnsemble, EnsembleMLP
+
+EXACT = {"rtol": 1e-4, "atol": 1e-6}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        EnsembleMLP(3, (4, 8, 6, 2), nn.SiLU),
+        EnsembleMLP(2, (4, 8, 1), nn.ReLU),
+        Classifier((8, 6), 4),
+    ],
+    ids=["silu", "relu", "classifier"],
+)
+def test_backpropagation_is_autograds(net):
+    members = getattr(net, "members", 1)
+    inputs = torch.randn(members, 5, 4)
+    expected = net.logits(inputs)[..., None] if isinstance(net, Classifier) else net(inputs)
+    weight = torch.randn_like(expected)
+    gradients = torch.autograd.grad((weight * expected).sum(), list(net.parameters()))
+    network = Backpropagation(net)
+    for _ in range(2):  # the second pass overwrites the first, it does not add
+        torch.testing.assert_close(network.forward(inputs), expected.detach(), **EXACT)
+        network.backward(weight)
+    for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, **EXACT)
+
+
+def test_weights_loaded_later_are_the_ones_in_use():
+    net, other = (EnsembleMLP(2, (3, 4, 1), nn.ReLU) for _ in range(2))
+    network = Backpropagation(net)
+    net.load_state_dict(other.state_dict())
+    inputs = torch.randn(2, 5, 3)
+    torch.testing.assert_close(network.forward(inputs), other(inputs).detach())
+
+
+def test_other_activations_are_refused():
+    with pytest.raises(TypeError, match="expected SiLU or ReLU, got Tanh"):
+        Backpropagation(EnsembleMLP(2, (3, 4, 1), nn.Tanh))
+
+
+@pytest.mark.parametrize("bounds", [(-10.0, 0.5), None])
+def test_gradient_of_the_likelihood(bounds):
+    dynamics = DynamicsEnsemble(DynamicsConfig(members=3, log_variance_bounds=bounds), 4, 2)
+    latents, actions, following = (torch.randn(3, 6, size) for size in (4, 2, 4))
+    outputs = (5 * torch.randn(3, 6, 8)).requires_grad_()
+    dynamics.net.forward = lambda *_: outputs
+    expected = losses.gaussian_nll(following, *dynamics(latents, actions))
+    expected.backward()
+    loss, gradient = losses.gaussian_nll_gradient(following - latents, outputs.detach(), bounds)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, outputs.grad, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("with_gradient", "plain"),
+    [
+        (losses.huber_gradient, F.smooth_l1_loss),
+        (losses.cross_entropy_gradient, F.binary_cross_entropy_with_logits),
+    ],
+)
+def test_gradient_of_the_other_losses(with_gradient, plain):
+    outputs = (3 * torch.randn(3, 6, 1)).requires_grad_()
+    target = torch.rand(3, 6, 1)
+    expected = plain(outputs, target)
+    expected.backward()
+    loss, gradient = with_gradient(outputs.detach(), target)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, outputs.grad, **EXACT)
