@@ -130,6 +130,18 @@ class SkillNode(LifecycleNode):
         self._made.append((self.destroy_timer, made))
         return made
 
+    def later(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Return a function: when called, `callback` runs once, after what is waiting already."""
+
+        def once() -> None:
+            made.cancel()
+            callback()
+
+        # Guard conditions are made for this, but the EventsExecutor has none.
+        made = self.every(0.0, once)
+        made.cancel()
+        return made.reset
+
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
         """Create a service; it answers whenever the node is configured."""
         made = self.create_service(kind, name, callback)

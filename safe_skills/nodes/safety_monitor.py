@@ -2,7 +2,9 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -29,7 +31,7 @@ from safe_skills.nodes.frames import task_area
 from safe_skills.nodes.gate_models import GateModels
 from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS, load_agent
 from safe_skills.nodes.parameters import Param
-from safe_skills.nodes.supervision import NAN, Judgement, Supervisor
+from safe_skills.nodes.supervision import NAN, Counters, Judgement, Supervisor
 from safe_skills.safety import EmergencyStop, Finding, GateCommand, GateLimits, GateState
 from safe_skills.safety.colour import seen_contact
 
@@ -119,6 +121,8 @@ class SafetyMonitor(SkillNode):
         self._last_image = -1
         self._last_command = -float("inf")
         self._last: Judgement | None = None
+        self._untold: deque[tuple[Judgement, Counters, Command, float]] = deque()
+        self._tell = self.later(self._report_judgements)
         self._safe = self.advertise(Command, "command_safe", qos.COMMAND)
         self._status = self.advertise(SafetyStatus, "safety_status", qos.STATUS)
         self._violations = self.advertise(Violation, "violation", qos.EVENT)
@@ -212,26 +216,40 @@ class SafetyMonitor(SkillNode):
                 command_message(decision.action, source, message.header.stamp, TASK_FRAME)
             )
         self._last_command = now
+        self._last = judgement
         latency = self._age(message.header.stamp)
-        self._publish_status(judgement, message.header.stamp, latency)
-        for finding in judgement.begun:
-            self._report_violation(finding, message.header, message)
+        # Where the bridge shares this thread, it moves the robot before anything is reported.
+        self._untold.append((judgement, replace(self._supervisor.counters), message, latency))
+        self._tell()
+
+    def _report_judgements(self) -> None:
+        while self._untold:
+            judgement, counters, message, latency = self._untold.popleft()
+            self._publish_status(judgement, counters, message.header.stamp, latency)
+            for finding in judgement.begun:
+                self._report_violation(finding, message.header, message)
 
     def _look(self) -> None:
         now = time.monotonic()
         if now - self._last_command < SILENCE:
             return
         self._read_pose()
-        judgement = self._supervisor.look(now)
-        self._publish_status(judgement, self.get_clock().now().to_msg(), NAN)
+        judgement = self._publish_look(now)
         for finding in judgement.begun:
             # Before the first frame everything is missing; the status says so, a log need not.
             if not finding.code.endswith(("_missing", "_unknown")):
                 self.get_logger().warning(_line(finding))
 
-    def _publish_status(self, judgement: Judgement, stamp: Time, latency: float) -> None:
-        self._last = judgement
-        counters = self._supervisor.counters
+    def _publish_look(self, now: float) -> Judgement:
+        self._report_judgements()
+        self._last = judgement = self._supervisor.look(now)
+        stamp = self.get_clock().now().to_msg()
+        self._publish_status(judgement, self._supervisor.counters, stamp, NAN)
+        return judgement
+
+    def _publish_status(
+        self, judgement: Judgement, counters: Counters, stamp: Time, latency: float
+    ) -> None:
         self._status.publish(
             SafetyStatus(
                 header=Header(stamp=stamp, frame_id=TASK_FRAME),
@@ -271,7 +289,7 @@ class SafetyMonitor(SkillNode):
     def _e_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._stop.trigger("operator")
         self.get_logger().error("emergency stop by the operator")
-        self._announce()
+        self._publish_look(time.monotonic())
         response.success = self._stop.stopped
         response.message = f"stopped by {self._stop.cause}; nothing passes until {self.NAME}/reset"
         return response
@@ -279,12 +297,8 @@ class SafetyMonitor(SkillNode):
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self._stop.reset()
         self.get_logger().warning(response.message)
-        self._announce()
+        self._publish_look(time.monotonic())
         return response
-
-    def _announce(self) -> None:
-        judgement = self._supervisor.look(time.monotonic())
-        self._publish_status(judgement, self.get_clock().now().to_msg(), NAN)
 
     def _report_gate(self, status: Status) -> None:
         self.refusals(status)
