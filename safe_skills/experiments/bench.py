@@ -10,7 +10,10 @@ HELP = (
     "Measure the speed of a part of the package, in turns with its baseline; "
     "docs/performance.md has the figures and says what they mean."
 )
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "training": "the learners against the same steps written member by member",
+    "envs": "steps per second of the environments",
+}
 
 
 def module_of(benchmark: str) -> ModuleType:

@@ -1,0 +1,25 @@
+"""The benchmark of the environments runs, and counts whole episodes."""
+
+import argparse
+import json
+
+from safe_skills.experiments import bench_envs
+
+
+def test_the_benchmark_writes_its_figures(tmp_path):
+    figures = tmp_path / "figures.json"
+    parser = argparse.ArgumentParser()
+    bench_envs.configure(parser)
+    words = f"--layout tight --processes 1 2 --episodes 1 --rounds 2 --json {figures}"
+    assert bench_envs.run(parser.parse_args(words.split())) == 0
+    found = json.loads(figures.read_text())
+    assert set(found["processes"]) == {"1", "2"}
+    for row in found["processes"].values():
+        assert row["steps_per_s"] > 0
+        assert row["to_reference"] == row["steps_per_processor_s"] / found["reference"]
+
+
+def test_work_depends_on_the_number_of_the_process_alone():
+    first, again = (bench_envs.steps_of("open", 0, 1) for _ in range(2))
+    assert first.steps == again.steps > 20
+    assert first.seconds > 0
