@@ -13,6 +13,7 @@ HELP = (
 BENCHMARKS: dict[str, str] = {
     "training": "the learners against the same steps written member by member",
     "envs": "steps per second of the environments",
+    "loop": "every hop of the graph from camera image to robot",
 }
 
 

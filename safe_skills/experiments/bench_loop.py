@@ -1,0 +1,301 @@
+"""`safe-skills bench loop`: every hop of the graph, from the stamp of an image to the set-point.
+
+The graph is the one that `safe-skills run ls3_cable` runs, and the times are those that its
+recorder keeps (`nodes.summary`): each is the time of a publication, taken by the publisher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from safe_skills.data.episodes import FIRST_EVALUATION_SEED
+from safe_skills.data.files import write_json
+from safe_skills.data.statistics import percentiles
+from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.experiments.arguments import natural, positive
+from safe_skills.experiments.benchmark import in_turns, machine, print_table
+from safe_skills.ls3.agent import LS3Agent
+from safe_skills.nodes.composed import parse_overrides
+from safe_skills.nodes.frames import task_area
+from safe_skills.nodes.summary import HOPS
+from safe_skills.paths import checkpoint_dir, config_file
+from safe_skills.systems import DISCOVERY, NodeSpec, find_system
+
+HELP = (
+    "Time every hop of the graph from the stamp of an image to the set-point of the robot, with "
+    "its nodes in one process and in one each, in lockstep and in realtime; and the encoder alone."
+)
+
+SYSTEM = find_system("ls3_cable")
+MODES = {
+    "composed-lockstep": (True, "lockstep"),
+    "composed-realtime": (True, "realtime"),
+    "separate-lockstep": (False, "lockstep"),
+    "separate-realtime": (False, "realtime"),
+}
+HEADLINE = "composed-lockstep"
+ENDING = 20.0
+"""Seconds that a process has to end after it was asked to."""
+
+SECONDS_PER_EPISODE = 30.0
+"""Longest that an episode may take: of 50 steps with 0.1 s each it takes 5 s in realtime."""
+
+FRAMES = {"64x64": (64, 64), "640x480": (640, 480)}
+"""Camera frames to encode: width and height."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the benchmark's options."""
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
+    parser.add_argument("--episodes", type=positive, default=10, help="of each run (10)")
+    parser.add_argument("--rounds", type=positive, default=3, help="runs of each mode (3)")
+    parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES))
+    parser.add_argument(
+        "--seed", type=natural, default=FIRST_EVALUATION_SEED, help="of the first scene"
+    )
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NODE.PARAMETER:=VALUE",
+        help="set a node's parameter, as for `safe-skills run`; may be given again",
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the benchmark; returns the exit status.
+
+    Raises:
+        ValueError: in one line, for a parameter that cannot be used.
+        RuntimeError: a run of the graph failed; with the end of what it said.
+    """
+    parse_overrides(args.parameters, [spec.name for spec in SYSTEM.nodes({})])
+    encoder = time_encoder(LS3Agent.load(checkpoint_dir(f"cable_{args.layout}")))
+    runs: dict[str, list[dict[str, Any]]] = {mode: [] for mode in args.modes}
+    for _ in range(args.rounds):
+        for mode in args.modes:
+            runs[mode].append(measure(mode, args))
+    modes = {mode: combine(summaries) for mode, summaries in runs.items()}
+    headline = modes.get(HEADLINE, {})
+    _print(args, modes, encoder)
+    if args.json:
+        written = {
+            "machine": machine(),
+            "layout": args.layout,
+            "episodes": args.episodes,
+            "rounds": args.rounds,
+            "seed": args.seed,
+            "parameters": args.parameters,
+            "hops": headline.get("hops"),
+            "overhead_p99_ms": headline.get("overhead_p99_ms"),
+            "modes": modes,
+            "encoder": encoder,
+        }
+        write_json(args.json, written)
+    return 0
+
+
+# ---- the encoder
+
+
+def time_encoder(agent: LS3Agent, rounds: int = 200) -> dict[str, dict[str, float | None]]:
+    """Times the encoder on one core, from a camera frame to a belief.
+
+    Returns:
+        Percentiles [ms] by size of the frame, of which a centred square is the task area.
+    """
+    rng = np.random.default_rng(0)
+    cases: dict[str, Callable[[], object]] = {}
+    for name, (width, height) in FRAMES.items():
+        frame = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        share = height / width
+        crop = (0.0, (1.0 - share) / 2.0, 1.0, share)
+        cases[name] = lambda frame=frame, crop=crop: agent.encode(
+            task_area(frame, crop, agent.mask_config.size)
+        )
+    with _one_thread():
+        times = in_turns(cases, rounds, warm_up=5)
+    return {name: percentiles(found) for name, found in times.items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+# ---- the graph
+
+
+def measure(mode: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Runs the graph once in a mode; returns its recorder's summary."""
+    composed, clock = MODES[mode]
+    with tempfile.TemporaryDirectory(prefix="bench_loop_") as folder:
+        summary = Path(folder) / "run.json"
+        options = {
+            "layout": args.layout,
+            "clock": clock,
+            "episodes": str(args.episodes),
+            "seed": str(args.seed),
+            "json": str(summary),
+        }
+        limit = 60.0 + SECONDS_PER_EPISODE * args.episodes
+        start = _run_composed if composed else _run_separate
+        start(options, args.parameters, Path(folder), limit)
+        return json.loads(summary.read_text(encoding="utf-8"))
+
+
+def _run_composed(
+    options: Mapping[str, str], parameters: Sequence[str], folder: Path, limit: float
+) -> None:
+    command = [sys.executable, "-m", "safe_skills.cli", "run", SYSTEM.name]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    command += [word for text in parameters for word in ("-p", text)]
+    _wait(_start("graph", command, folder), limit, folder / "graph.log")
+
+
+def _run_separate(
+    options: Mapping[str, str], parameters: Sequence[str], folder: Path, limit: float
+) -> None:
+    specs = SYSTEM.nodes(options)
+    overrides = parse_overrides(parameters, [spec.name for spec in specs])
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for spec in specs:
+            command = _node_command(spec, overrides.get(spec.name, {}))
+            children[spec.name] = _start(spec.name, command, folder)
+        last = next(spec.name for spec in specs if spec.ends_run)
+        _wait(children[last], limit, folder / f"{last}.log")
+    finally:
+        _end(children.values())
+
+
+def _node_command(spec: NodeSpec, overrides: Mapping[str, Any]) -> list[str]:
+    command = [sys.executable, "-m", f"safe_skills.nodes.{spec.executable}", "--ros-args"]
+    command += ["--params-file", str(config_file(SYSTEM.config))]
+    for name, value in {**spec.parameters, **overrides}.items():
+        if value != "":
+            command += ["-p", f"{name}:={json.dumps(value)}"]
+    return command
+
+
+def _start(name: str, command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    environment = {DISCOVERY: "LOCALHOST", **os.environ}
+    with (folder / f"{name}.log").open("wb") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+        )
+
+
+def _wait(child: subprocess.Popen[bytes], limit: float, log: Path) -> None:
+    try:
+        status = child.wait(limit)
+    except subprocess.TimeoutExpired:
+        _end([child])
+        status = f"no end within {limit:g} s"
+    if status != 0:
+        end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        raise RuntimeError(f"the graph did not end well ({status}): " + " | ".join(end))
+
+
+def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + ENDING
+    for child in children:
+        try:
+            child.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+# ---- figures
+
+
+def combine(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures of a mode from the summaries of its runs: medians, and the runs' own p99.
+
+    Returns:
+        `hops` ({name: {p50, p95, p99}} [ms]), `overhead_ms` and `plan_ms` likewise, all medians
+        over the runs; `overhead_p99_ms`; `runs`, the p99 of each run; `frames`.
+    """
+    overhead = _median([summary["overhead_ms"] for summary in summaries])
+    return {
+        "hops": {
+            name: _median([summary["hops_ms"][name] for summary in summaries]) for name in HOPS
+        },
+        "overhead_ms": overhead,
+        "overhead_p99_ms": overhead["p99"],
+        "plan_ms": _median([summary["plan_ms"] for summary in summaries]),
+        "runs": {
+            "overhead_p99_ms": [summary["overhead_ms"]["p99"] for summary in summaries],
+            "command_to_servo_p99_ms": [
+                summary["hops_ms"]["command_to_servo"]["p99"] for summary in summaries
+            ],
+        },
+        "frames": sum(summary["plans"] for summary in summaries),
+    }
+
+
+def _median(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    medians: dict[str, float | None] = {}
+    for key in ("p50", "p95", "p99"):
+        known = [run[key] for run in runs if run[key] is not None]
+        medians[key] = statistics.median(known) if known else None
+    return medians
+
+
+def _print(
+    args: argparse.Namespace,
+    modes: Mapping[str, Mapping[str, Any]],
+    encoder: Mapping[str, Mapping[str, float | None]],
+) -> None:
+    rows = [
+        (name.replace("_", " "), *(_cell(figures["hops"][name]) for figures in modes.values()))
+        for name in HOPS
+    ]
+    for label, key in (("planner itself", "plan_ms"), ("beyond both models", "overhead_ms")):
+        rows.append((label, *(_cell(figures[key]) for figures in modes.values())))
+    spread = [_spread(figures["runs"]["overhead_p99_ms"]) for figures in modes.values()]
+    rows.append(("its p99 in each run", *spread))
+    title = f"{args.layout}, {args.episodes} episodes, {args.rounds} runs: p50 / p99 [ms]"
+    print_table(title, ["hop", *modes], rows)
+    rows = [(name, _cell(times)) for name, times in encoder.items()]
+    print_table("Encoder on one core", ["frame", "p50 / p99 [ms]"], rows)
+
+
+def _cell(values: Mapping[str, float | None]) -> str:
+    if values["p50"] is None:
+        return "unknown"
+    return f"{values['p50']:.2f} / {values['p99']:.2f}"
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{min(known):.2f} to {max(known):.2f}" if known else "unknown"
