@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from concurrent.futures import Executor
 from typing import Any, ClassVar
 
 import numpy as np
@@ -72,7 +73,11 @@ class Learner(ABC):
 
 
 class EncoderLearner(Learner):
-    """Trains the beta-VAE on mask images (LS3 eq. 7); frozen afterwards."""
+    """Trains the beta-VAE on mask images (LS3 eq. 7); frozen afterwards.
+
+    Attributes:
+        executor: threads for the halves of a batch; None computes one after the other.
+    """
 
     name = "encoder"
 
@@ -81,6 +86,8 @@ class EncoderLearner(Learner):
         super().__init__(
             models.vae, generator, config.encoder.learning_rate, config.encoder.iterations
         )
+        self.parameters = list(models.vae.parameters())
+        self.executor: Executor | None = None
 
     def step(self) -> Tensor:
         """Makes one gradient update, at the schedule's learning rate."""
@@ -100,14 +107,27 @@ class EncoderLearner(Learner):
         return images, noise
 
     def gradient(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Beta-VAE loss."""
+        """Beta-VAE loss; the batch's halves are computed apart, in `executor` where there is one.
+
+        The sum of two halves does not depend on where they were computed.
+        """
+        halves = list(zip(*(part.tensor_split(2) for part in batch), strict=True))
+        run = map if self.executor is None else self.executor.map
+        parts = list(run(self._part, halves))
+        for parameter, *gradients in zip(
+            self.parameters, *(part[1] for part in parts), strict=True
+        ):
+            parameter.grad = gradients[0].add_(gradients[1])
+        return parts[0][0] + parts[1][0]
+
+    def _part(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Loss of a part of a batch, weighted by its share, and the gradients."""
         images, noise = batch
         mean, stddev = self.module.encode(images)
         reconstruction = self.module.decode(mean + stddev * noise)
         loss = losses.vae_loss(images, reconstruction, mean, stddev, self.config.beta)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        return loss.detach()
+        loss = loss * (len(images) / self.config.batch_size)
+        return loss.detach(), torch.autograd.grad(loss, self.parameters)
 
     def _moved(self, images: Tensor) -> Tensor:
         """Moves and turns every second image at random; zeros come in at the edges."""

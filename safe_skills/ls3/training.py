@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,8 @@ class Trainer:
 
     def train_offline(self) -> None:
         """Algorithm 1, lines 1 and 2: the encoder, then everything over its latents."""
-        self._phase("encoder", self.encoder, self.encoder.iterations, threading.Event())
+        with self._cores() as self.encoder.executor:
+            self._phase("encoder", self.encoder, self.encoder.iterations, threading.Event())
         with self._timed("latents"):
             if "normalization" not in self.progress.finished:
                 self.agent.models.fit_normalization(*self._raw_beliefs())
@@ -167,12 +169,9 @@ class Trainer:
             yield update
 
     def _side_by_side(self, phases: Sequence[tuple[str, Learner, int]]) -> None:
-        """Runs phases of different learners in threads of one core each; torch frees the GIL.
-
-        The first error stops all of them.
-        """
+        """Runs phases of different learners at a time; the first error stops all of them."""
         stop = threading.Event()
-        with _one_core_a_thread(), ThreadPoolExecutor(self.threads, initializer=_one_core) as pool:
+        with self._cores() as pool:
             futures = [pool.submit(self._phase, *phase, stop) for phase in phases]
             try:
                 for future in as_completed(futures):
@@ -181,6 +180,22 @@ class Trainer:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
+
+    @contextmanager
+    def _cores(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads of one core each; torch frees the GIL while it computes.
+
+        Threads within an operation wait for each other at every one of them, which gains less, and
+        nothing while the cores are busy otherwise.
+        """
+        before = torch.get_num_threads()
+        one_core = partial(torch.set_num_threads, 1)
+        one_core()
+        try:
+            with ThreadPoolExecutor(self.threads, initializer=one_core) as pool:
+                yield pool
+        finally:
+            torch.set_num_threads(before)
 
     def _phase(self, name: str, learner: Learner, iterations: int, stop: threading.Event) -> None:
         progress = self.progress
@@ -286,20 +301,6 @@ class Trainer:
             _restore_learner(learner, _part(tensors, f"{learner.name}."))
         if "normalization" in self.progress.finished:
             self._fill_replay()
-
-
-def _one_core() -> None:
-    torch.set_num_threads(1)
-
-
-@contextmanager
-def _one_core_a_thread() -> Iterator[None]:
-    """Sets torch's threads back afterwards: `_one_core` reaches beyond its own thread."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _as_bytes(images: np.ndarray) -> np.ndarray:

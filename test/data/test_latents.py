@@ -102,6 +102,36 @@ def test_balanced_batches_hold_as_many_positives_as_negatives(replay):
     assert batch.label.sum() == 20
 
 
+def test_without_negatives_a_balanced_batch_is_drawn_from_all(replay):
+    add(replay, labels([-1, 0]))
+    batch = replay.frames("in_set", 6, torch.Generator().manual_seed(0), balanced=True)
+    assert batch.label.tolist() == [1] * 6
+
+
+def test_frames_come_with_their_successors_where_asked_for(replay):
+    mean = np.array([[0.0, 1, 2], [3, 4, 5]], np.float32)
+    replay.add(mean, np.zeros_like(mean), labels([-1]))
+    generator = torch.Generator().manual_seed(0)
+    assert replay.frames("goal", 4, generator).next_latents is None
+    batch = replay.frames("goal", 20, generator, with_next=True)
+    torch.testing.assert_close(batch.next_latents, torch.from_numpy(mean[[1] * 20]))
+    assert set(batch.latents[:, 0].tolist()) == {0.0, 3.0}
+
+
+def test_episodes_added_together_are_those_added_one_by_one(replay):
+    items = [labels([-1, 0]), labels([-1, -1, -1], costs=[0, 1, 1]), labels([-1], on_policy=False)]
+    beliefs = [np.full((len(item.rewards) + 1, 3), k, np.float32) for k, item in enumerate(items)]
+    together = LatentReplay(latent_dim=3, action_dim=2, discount=GAMMA)
+    together.extend(zip(beliefs, beliefs, items, strict=True))
+    for mean, item in zip(beliefs, items, strict=True):
+        replay.add(mean, mean, item)
+    assert together.episodes == replay.episodes == 3
+    for name in ("beliefs", "actions", "successor", "step_frame", "value_frame", "returns"):
+        torch.testing.assert_close(getattr(together, name), getattr(replay, name))
+    for name, values in replay.frame_labels.items():
+        assert torch.equal(together.frame_labels[name], values)
+
+
 def test_lengths_must_fit(replay):
     with pytest.raises(ValueError, match="3 frames"):
         replay.add(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32), labels([-1, -1]))

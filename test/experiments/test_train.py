@@ -82,6 +82,16 @@ def test_evaluation_does_not_depend_on_how_episodes_are_shared_out(tiny, tmp_pat
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.slow
+def test_training_does_not_depend_on_how_the_work_is_shared_out(tiny, tmp_path):
+    written = []
+    for workers in ("1", "2"):
+        out = tmp_path / workers
+        assert command(out, "--workers", workers) == 0
+        written.append((out / "checkpoint" / "model.safetensors").read_bytes())
+    assert written[0] == written[1]
+
+
 def test_shipped_settings_are_valid_and_the_papers():
     for name in yaml.safe_load(config_file("training/ls3_cable.yaml").read_text()):
         train.load_setting(name)

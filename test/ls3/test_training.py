@@ -11,6 +11,7 @@ from safe_skills.experiments.train import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import ConfigError, LS3Config, planner_profile
+from safe_skills.ls3.learners import ValueLearner, one_cycle
 from safe_skills.ls3.training import ResumeError, Trainer, TrainingEpisode
 
 LATENT_MODELS = ("dynamics", "value", "safe_set", "constraint", "goal")
@@ -52,9 +53,9 @@ def agent(**changes):
     return LS3Agent(config, task="cable", layout="open", action_limit=np.array([0.03, 0.03]))
 
 
-def train(folder, report=lambda *_: None, seed=0, updates=2):
+def train(folder, report=lambda *_: None, seed=0, updates=2, threads=2):
     learner = agent()
-    trainer = Trainer(learner, data(), folder, seed, report, report_every=1)
+    trainer = Trainer(learner, data(), folder, seed, report, report_every=1, threads=threads)
     trainer.train_offline()
     done = list(trainer.train_online(updates, lambda update: [episode(6 + update)]))
     return learner, trainer, done
@@ -127,6 +128,31 @@ def test_the_seed_decides_everything(tmp_path):
     assert not torch.equal(
         weights(one)["goal.net.0.weight"], weights(different)["goal.net.0.weight"]
     )
+
+
+def test_the_number_of_threads_does_not_matter_and_is_set_back(tmp_path):
+    before = torch.get_num_threads()
+    one, _, _ = train(tmp_path / "one", threads=1)
+    other, _, _ = train(tmp_path / "other", threads=3)
+    assert_same_weights(one, other)
+    assert torch.get_num_threads() == before
+
+
+def test_a_mistake_in_one_learner_ends_the_training(tmp_path, monkeypatch):
+    def fail(self, batch):
+        raise FloatingPointError("no gradient")
+
+    monkeypatch.setattr(ValueLearner, "gradient", fail)
+    with pytest.raises(FloatingPointError, match="no gradient"):
+        train(tmp_path)
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing():
+    shares = [one_cycle(k / 100) for k in range(101)]
+    assert shares[0] == 0.0
+    assert max(shares) == shares[10] == 1.0
+    assert shares[-1] == pytest.approx(0.0, abs=1e-12)
+    assert shares[55] == pytest.approx(0.5)
 
 
 def test_the_state_of_another_run_is_refused(tmp_path):
