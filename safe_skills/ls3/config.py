@@ -235,6 +235,17 @@ class PlannerConfig:
             reproduction only.
         use_safe_set: False is the ablation LS3(-SS).
         use_constraint: False plans without the constraint estimator.
+        precision: of the products: "float32", "bfloat16", or "auto": bfloat16 where the processor
+            multiplies it natively.
+        noise: "independent" draws for each candidate's rollouts, or "common": the same draws for
+            all candidates of a population, so that they differ by their actions alone.
+        noise_exponent: colour of the noise over the steps of a candidate (iCEM); 0 is white.
+        kept_elites: share of the elites that come again in the next population, and shifted in the
+            next plan's first (iCEM).
+        decay: factor by which populations shrink from one to the next, down to twice the elites
+            (iCEM); 1 keeps their size.
+        stop_stddev: the search ends early where the Gaussian's largest stddev is no more than this
+            share of the action range; 0 never does.
     """
 
     horizon: int = 5
@@ -260,6 +271,12 @@ class PlannerConfig:
     infeasible: str = "max_safe_set"
     use_safe_set: bool = True
     use_constraint: bool = True
+    precision: str = "float32"
+    noise: str = "independent"
+    noise_exponent: float = 0.0
+    kept_elites: float = 0.0
+    decay: float = 1.0
+    stop_stddev: float = 0.0
 
     _CHOICES = {
         "relax_on": ("population", "restart"),
@@ -271,6 +288,8 @@ class PlannerConfig:
         "latent_sampling": ("particle", "plan", "mean"),
         "returned": ("verified", "best"),
         "infeasible": ("max_safe_set", "hold", "random"),
+        "precision": ("float32", "bfloat16", "auto"),
+        "noise": ("independent", "common"),
     }
 
     def __post_init__(self) -> None:
@@ -284,9 +303,13 @@ class PlannerConfig:
             2 <= self.elites <= self.candidates,
             f"planner.elites: expected 2..candidates ({self.candidates}), got {self.elites}",
         )
-        for name in ("p_random", "delta_s", "delta_c", "relaxation", "min_stddev"):
+        shares = ("p_random", "delta_s", "delta_c", "relaxation", "min_stddev")
+        for name in (*shares, "kept_elites", "stop_stddev"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"planner.{name}: expected 0..1, got {value}")
+        for name, low, high in (("decay", 1, 10), ("noise_exponent", 0, 10)):
+            value = getattr(self, name)
+            _require(low <= value <= high, f"planner.{name}: expected {low}..{high}, got {value}")
 
 
 # Table 3's cable column, and the setting that plans at camera rate on two cores.

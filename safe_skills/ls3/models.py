@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from safe_skills.ls3.config import LS3Config
+from safe_skills.ls3.inference import ClassifierKernel, DynamicsKernel, Kernels, ValueKernel
 from safe_skills.ls3.networks import VAE, Classifier, DynamicsEnsemble, ValueEnsemble
 
 
@@ -43,3 +44,13 @@ class LS3Models(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Returns images (B, 1, size, size) for normalized latents (B, d)."""
         return self.vae.decode(latents * self.latent_scale + self.latent_shift)
+
+    def kernels(self, dtype: torch.dtype) -> Kernels:
+        """Returns what a planner evaluates: a snapshot of the weights in a precision."""
+        return Kernels(
+            dynamics=DynamicsKernel(self.dynamics, dtype),
+            value=ValueKernel(self.value, dtype),
+            goal=ClassifierKernel(self.goal, dtype),
+            constraint=ClassifierKernel(self.constraint, dtype),
+            safe_set=ClassifierKernel(self.safe_set, dtype),
+        )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 import time
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.models import LS3Models
+from safe_skills.ls3.scoring import Belief, Chance, Draws, Scorer, Scores
 
 WARM_START_LAST_STDDEV = 0.3  # of the action range, for the step the shift has just brought in
 VERIFIED_ELITES = 7  # best sequences that are tested again beside the final mean
@@ -59,26 +62,34 @@ class Plan:
     solve_time: float
 
 
-@dataclass
-class Scores:
-    """What the learned models say of N candidates; each field is (N,)."""
+class Scoring(Protocol):
+    """What evaluates candidates for a planner; `scoring.Scorer` says what the methods do."""
 
-    value: Tensor
-    constraint: Tensor
-    safe_set: Tensor
+    def test(self, config: PlannerConfig, belief: Belief, actions: Tensor, draws: Draws) -> Scores:
+        """Evaluates at least both chance constraints."""
 
-    def feasible(self, delta_s: float, delta_c: float) -> Tensor:
-        """Both chance constraints (eq. 5 and 6), (N,) bool."""
-        return (self.constraint <= delta_c) & (self.safe_set >= delta_s)
+    def add_values(self, config: PlannerConfig, scores: Scores, wanted: Tensor) -> None:
+        """Makes sure that the wanted candidates have a value."""
 
-    def rank(self, delta_s: float, delta_c: float) -> Tensor:
-        """One number a candidate: feasible ones by value, then by safe set, then by constraint.
+    def complete(self, config: PlannerConfig, scores: Scores) -> None:
+        """Makes sure that every candidate's constraint is that of all its steps."""
 
-        Values of feasible candidates lie far above -1e4, so the three classes never mix.
-        """
-        allowed = self.constraint <= delta_c
-        fallback = torch.where(allowed, self.safe_set - 1e5, -1e6 - self.constraint)
-        return torch.where(self.feasible(delta_s, delta_c), self.value.clamp(min=-1e4), fallback)
+
+class WarmStart(NamedTuple):
+    """What the search of one step leaves to the next: its Gaussian (H, A) and elites (n, H, A)."""
+
+    mean: Tensor
+    stddev: Tensor
+    elites: Tensor
+
+    def shifted(self) -> WarmStart:
+        """One step ahead: the new last step is like the one before, but less certain."""
+        last = self.stddev[-1:].clamp(min=2.0 * WARM_START_LAST_STDDEV)
+        return WarmStart(
+            torch.cat((self.mean[1:], self.mean[-1:])),
+            torch.cat((self.stddev[1:], last)),
+            torch.cat((self.elites[:, 1:], self.elites[:, -1:]), 1),
+        )
 
 
 @dataclass
@@ -95,22 +106,28 @@ class Planner:
     """Plans from a latent; seeded, and without side effects but for its warm start.
 
     Args:
-        models: the learned models.
+        models: the learned models; their weights are copied, so make a new planner after training.
         config: settings (`PROFILES`).
         action_limit: (A,) largest displacement of a step in SI units, symmetric.
         seed: of all random draws.
+        scoring: evaluates the candidates; this package's `Scorer` where none is given.
     """
 
     def __init__(
-        self, models: LS3Models, config: PlannerConfig, action_limit: np.ndarray, seed: int = 0
+        self,
+        models: LS3Models,
+        config: PlannerConfig,
+        action_limit: np.ndarray,
+        seed: int = 0,
+        scoring: Scoring | None = None,
     ) -> None:
-        self.models = models
         self.config = config
         self.device = next(models.parameters()).device
         self.action_limit = np.asarray(action_limit, dtype=np.float64)
         self.latent_dim = models.latent_dim
-        self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._warm: tuple[Tensor, Tensor] | None = None
+        self._scoring = scoring or Scorer(models, config.precision)
+        self._chance = Chance(seed, self.device, models.dynamics.members, self.latent_dim)
+        self._warm: WarmStart | None = None
 
     def reset(self) -> None:
         """Forgets the last plan: call it at the start of an episode."""
@@ -135,78 +152,14 @@ class Planner:
             return self._fallback(search, began)
         return self._decide(belief, plans, search, began)
 
-    def score(self, start: Tensor, actions: Tensor) -> Scores:
-        """Scores candidates by rolling them out (eq. 2 to 6).
-
-        Args:
-            start: (N, P, d) present latents.
-            actions: (N, H, A) scaled to [-1, 1].
-        """
-        config, models = self.config, self.models
-        latents = self.rollout(start, actions)
-        if config.use_constraint:
-            violation = models.constraint(latents)
-            by_step = violation.amax(2) if config.constraint_over == "max" else violation.mean(2)
-            constraint = by_step.amax(0)
-        else:
-            constraint = start.new_zeros(len(actions))
-        if config.use_safe_set:
-            safe_set = models.safe_set(latents[-1]).mean(1)
-        else:
-            safe_set = start.new_ones(len(actions))
-        if config.objective_on == "mean_latent":
-            latents = latents.mean(2, keepdim=True)
-        last = latents[-1].flatten(0, 1)
-        value = models.value(last).view(len(actions), -1).mean(1)
-        if len(latents) > 1:
-            goal = models.goal(latents[:-1]).mean(2)
-            if config.goal_reward == "indicator":
-                goal = (goal > 0.5).float()
-            value = value + goal.sum(0)
-        return Scores(value.nan_to_num(nan=-1e4), constraint, safe_set)
-
-    def rollout(self, start: Tensor, actions: Tensor) -> Tensor:
-        """Samples latents z_{t+1..t+H} (eq. 4) as (H, N, P, d) from (N, P, d) and (N, H, A)."""
-        candidates, particles, d = start.shape
-        latents = start.reshape(-1, d)
-        trajectory = []
-        for step in range(actions.shape[1]):
-            action = actions[:, step].repeat_interleave(particles, 0)
-            if self.config.ensemble_sampling == "particle":
-                latents = self._step_by_particle(latents, action)
-            else:
-                member = int(self._randint(self.models.dynamics.members))
-                mean, log_variance = self.models.dynamics(latents, action, member)
-                latents = self._sample(mean[0], log_variance[0])
-            trajectory.append(latents.view(candidates, particles, d))
-        return torch.stack(trajectory)
-
-    def _step_by_particle(self, latents: Tensor, action: Tensor) -> Tensor:
-        """TS-1: every particle draws a member; a random permutation gives each an equal share."""
-        rows, members = len(latents), self.models.dynamics.members
-        order = torch.randperm(rows, generator=self._generator, device=self.device)
-        padded = order[torch.arange(-(-rows // members) * members, device=self.device) % rows]
-        shape = (members, -1, latents.shape[-1])
-        mean, log_variance = self.models.dynamics(
-            latents[padded].view(shape), action[padded].view(members, -1, action.shape[-1])
-        )
-        drawn = self._sample(mean, log_variance).flatten(0, 1)[:rows]
-        return torch.empty_like(latents).index_copy_(0, order, drawn)
-
-    def _optimize(self, belief: tuple[Tensor, Tensor], search: _Search) -> Tensor | None:
+    def _optimize(self, belief: Belief, search: _Search) -> Tensor | None:
         """CEM; returns the plans to choose from, or None where the search gave up."""
         config = self.config
-        mean = stddev = None
-        start_over = True
+        population = self._first_population(use_warm_start=True)
         iteration = 0
-        while iteration < config.iterations:
-            if start_over:
-                population = self._first_population(use_warm_start=search.restarts == 0)
-                start_over = False
-            else:
-                noise = self._randn(config.candidates, *mean.shape)
-                population = (mean + stddev * noise).clamp(-1.0, 1.0)
-            scores = self.score(self._particles(belief, len(population)), population)
+        while True:
+            draws = self._chance.draw(config, len(population), config.particles)
+            scores = self._scoring.test(config, belief, population, draws)
             search.evaluated += 1
             iteration += 1
             level = self._relaxed_level(scores, search)
@@ -218,17 +171,27 @@ class Planner:
                     return None
                 search.restarts += 1
                 search.delta_s *= config.relaxation
-                start_over, iteration = True, 0
+                population, iteration = self._first_population(use_warm_start=False), 0
                 continue
-            keep = min(max(count, 2), config.elites) if count else config.elites
-            best = scores.rank(level, config.delta_c).topk(keep).indices
-            elites = population[best]
+            elites = population[self._elites(scores, feasible, count, level)]
             mean = elites.mean(0)
             stddev = elites.std(0).clamp(min=2.0 * config.min_stddev)
-        self._warm = (mean, stddev)
+            if iteration == config.iterations or self._converged(stddev):
+                break
+            population = self._next_population(mean, stddev, elites, iteration)
+        self._warm = WarmStart(mean, stddev, elites)
         if config.returned == "best":
             return elites[:1]
         return torch.cat((mean[None], elites[:VERIFIED_ELITES]))
+
+    def _elites(self, scores: Scores, feasible: Tensor, count: int, level: float) -> Tensor:
+        """Indices of the elites, best first; evaluates what their ranking reads."""
+        config = self.config
+        keep = min(max(count, 2), config.elites) if count else config.elites
+        self._scoring.add_values(config, scores, feasible)
+        if int(scores.allowed(config.delta_c).sum()) < keep:
+            self._scoring.complete(config, scores)
+        return scores.rank(level, config.delta_c).topk(keep).indices
 
     def _relaxed_level(self, scores: Scores, search: _Search) -> float:
         """Lowers delta_S by the relaxation factor until a candidate satisfies both constraints."""
@@ -236,26 +199,24 @@ class Planner:
         if config.relax_on == "restart" or not config.use_safe_set:
             return search.delta_s
         level, relaxations = config.delta_s, 0
-        allowed = scores.constraint <= config.delta_c
-        best = float(torch.where(allowed, scores.safe_set, -1.0).max())
+        best = float(torch.where(scores.allowed(config.delta_c), scores.safe_set, -1.0).max())
         while best < level and relaxations < config.max_relaxations:
             level *= config.relaxation
             relaxations += 1
         search.delta_s, search.restarts = level, relaxations
         return level
 
-    def _decide(
-        self, belief: tuple[Tensor, Tensor], plans: Tensor, search: _Search, began: float
-    ) -> Plan:
+    def _decide(self, belief: Belief, plans: Tensor, search: _Search, began: float) -> Plan:
         """Tests the plans again with fresh particles and takes the best, or a fallback."""
         config = self.config
         particles = max(config.particles, config.verify_particles)
-        scores = self.score(self._particles(belief, len(plans), particles), plans)
+        draws = self._chance.draw(config, len(plans), particles)
+        scores = self._scoring.test(config, belief, plans, draws)
         # Fresh particles may put every plan just below the level that the search ended with.
         level = self._relaxed_level(scores, search)
         chosen = int(scores.rank(level, config.delta_c).argmax())
         feasible = bool(scores.feasible(level, config.delta_c)[chosen])
-        allowed = bool(scores.constraint[chosen] <= config.delta_c)
+        allowed = bool(scores.allowed(config.delta_c)[chosen])
         outcome = PlanOutcome.FEASIBLE
         if not feasible:
             if config.infeasible == "random":
@@ -284,7 +245,7 @@ class Planner:
         outcome = PlanOutcome.HOLD
         actions = torch.zeros(shape, device=self.device)
         if self.config.infeasible == "random":
-            outcome, actions = PlanOutcome.RANDOM, self._uniform(*shape)
+            outcome, actions = PlanOutcome.RANDOM, self._chance.uniform(*shape)
         nan = float("nan")
         return self._plan(actions, outcome, search, began, value=nan, constraint=nan, safe_set=nan)
 
@@ -316,29 +277,40 @@ class Planner:
     def _first_population(self, use_warm_start: bool) -> Tensor:
         config = self.config
         shape = (config.candidates, config.horizon, len(self.action_limit))
-        population = self._uniform(*shape)
+        population = self._chance.uniform(*shape)
         if self._warm is None or not use_warm_start or config.warm_start == "none":
             return population
-        mean, stddev = self._warm
-        if config.warm_start == "shifted":
-            last = stddev[-1:].clamp(min=2.0 * WARM_START_LAST_STDDEV)
-            mean = torch.cat((mean[1:], mean[-1:]))
-            stddev = torch.cat((stddev[1:], last))
-        kept = config.candidates - int(config.p_random * config.candidates)
-        population[:kept] = (mean + stddev * self._randn(kept, *mean.shape)).clamp(-1.0, 1.0)
+        warm = self._warm.shifted() if config.warm_start == "shifted" else self._warm
+        count = config.candidates - int(config.p_random * config.candidates)
+        population[:count] = self._sampled(warm.mean, warm.stddev, count)
+        kept = warm.elites[: self._kept()]
+        population[: len(kept)] = kept
         return population
 
-    def _particles(
-        self, belief: tuple[Tensor, Tensor], candidates: int, particles: int | None = None
+    def _next_population(
+        self, mean: Tensor, stddev: Tensor, elites: Tensor, iteration: int
     ) -> Tensor:
-        """Present latents (N, P, d) drawn from the encoder's belief (eq. 3)."""
-        mean, stddev = belief
-        shape = (candidates, particles or self.config.particles, len(mean))
-        if self.config.latent_sampling == "particle":
-            return mean + stddev * self._randn(*shape)
-        if self.config.latent_sampling == "plan":
-            mean = mean + stddev * self._randn(len(mean))
-        return mean.expand(shape)
+        """Samples the Gaussian; the best elites come again, and populations may shrink (iCEM)."""
+        config = self.config
+        size = max(int(config.candidates / config.decay**iteration), 2 * config.elites)
+        population = self._sampled(mean, stddev, min(size, config.candidates))
+        kept = elites[: self._kept()]
+        population[: len(kept)] = kept
+        return population
+
+    def _converged(self, stddev: Tensor) -> bool:
+        limit = 2.0 * self.config.stop_stddev
+        return limit > 0.0 and float(stddev.max()) <= limit
+
+    def _kept(self) -> int:
+        return int(self.config.kept_elites * self.config.elites)
+
+    def _sampled(self, mean: Tensor, stddev: Tensor, count: int) -> Tensor:
+        noise = self._chance.normal(count, *mean.shape)
+        if self.config.noise_exponent > 0.0:
+            mix = noise_mixing(self.config.horizon, self.config.noise_exponent).to(noise)
+            noise = torch.einsum("hk,nka->nha", mix, noise)
+        return (mean + stddev * noise).clamp_(-1.0, 1.0)
 
     def _checked(self, mean: np.ndarray, stddev: np.ndarray) -> tuple[Tensor, Tensor]:
         mean, stddev = np.asarray(mean, np.float32), np.asarray(stddev, np.float32)
@@ -353,14 +325,17 @@ class Planner:
             raise ValueError(f"latent stddev: expected values >= 0, got {stddev.min()}")
         return torch.tensor(mean, device=self.device), torch.tensor(stddev, device=self.device)
 
-    def _sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        return mean + torch.exp(0.5 * log_variance) * self._randn(*mean.shape)
 
-    def _randn(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self._generator, device=self.device)
+@lru_cache(maxsize=8)
+def noise_mixing(horizon: int, exponent: float) -> Tensor:
+    """Matrix (H, H) that turns white noise over a plan's steps into coloured noise (iCEM).
 
-    def _uniform(self, *shape: int) -> Tensor:
-        return 2.0 * torch.rand(shape, generator=self._generator, device=self.device) - 1.0
-
-    def _randint(self, high: int) -> Tensor:
-        return torch.randint(high, (), generator=self._generator, device=self.device)
+    The power falls with frequency as f^-exponent, flat below 1/H, and the variance of each step
+    stays 1. The covariance of such periodic noise is circulant: its first row is the inverse
+    Fourier transform of the power.
+    """
+    frequency = torch.fft.rfftfreq(horizon).clamp(min=1.0 / horizon)
+    row = torch.fft.irfft(frequency.pow(-exponent).to(torch.complex64), n=horizon)
+    covariance = torch.stack([row.roll(k) for k in range(horizon)]) / row[0]
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors @ torch.diag(values.clamp(min=0.0).sqrt()) @ vectors.T

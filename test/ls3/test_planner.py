@@ -7,54 +7,51 @@ value is minus the distance to (1, 0); x in (0.4, 0.6), |y| < 0.3 violates; the 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from safe_skills.ls3.config import ConfigError, PlannerConfig, planner_profile
-from safe_skills.ls3.planner import Planner, PlanOutcome, Scores
+from safe_skills.ls3.inference import Kernels
+from safe_skills.ls3.planner import Planner, PlanOutcome, WarmStart, noise_mixing
 
 STEP = 0.2
 LIMIT = np.array([0.03, 0.06])
 
 
-class Function(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *arguments):
-        return self.function(*arguments)
-
-
 class Dynamics(nn.Module):
+    """Moves the first two dimensions by the action; members differ by `bias` in all."""
+
     members = 5
 
-    def __init__(self, log_variance=-20.0, bias=0.0):
+    def __init__(self, stddev=1e-5, bias=0.0):
         super().__init__()
-        self.log_variance, self.bias = log_variance, bias
+        self.stddev, self.bias = stddev, bias
 
-    def forward(self, latents, actions, member=None):
-        move = torch.zeros_like(latents)
-        move[..., :2] = STEP * actions
-        mean = latents + move
-        if mean.dim() == 2:
-            mean = mean.expand(1 if member is not None else self.members, *mean.shape)
-        offset = self.bias * torch.arange(len(mean), dtype=torch.float32).view(-1, 1, 1)
-        return mean + offset, torch.full_like(mean, self.log_variance)
+    def forward(self, inputs, groups):
+        change = torch.zeros_like(inputs[..., :3])
+        change[..., :2] = STEP * inputs[..., 3:]
+        for member, first, last in groups:
+            change[first:last] += self.bias * member
+        return change, torch.full_like(change, self.stddev)
 
 
 class World(nn.Module):
+    """What `LS3Models` is to a planner, with the functions that a test gives it."""
+
     latent_dim, action_dim = 3, 2
 
-    def __init__(self, safe=None, violation=None, **dynamics):
+    def __init__(self, safe=None, violation=None, goal=None, value=None, **dynamics):
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(1))
         self.dynamics = Dynamics(**dynamics)
-        self.value = Function(lambda z: -10 * (z[..., :2] - torch.tensor([1.0, 0.0])).norm(dim=-1))
-        self.goal = Function(lambda z: (z[..., 0] > 0.95).float())
-        self.safe_set = Function(safe or (lambda z: (z[..., 1].abs() < 1.0).float()))
-        self.constraint = Function(violation or self.in_wall)
+        self.value = value or (lambda z: -10 * (z[..., :2] - torch.tensor([1.0, 0.0])).norm(dim=-1))
+        self.goal = goal or (lambda z: (z[..., 0] > 0.95).float())
+        self.safe_set = safe or (lambda z: (z[..., 1].abs() < 1.0).float())
+        self.constraint = violation or self.in_wall
+
+    def kernels(self, dtype):
+        assert dtype == torch.float32
+        value = lambda z: self.value(z).mean(0)  # noqa: E731
+        return Kernels(self.dynamics, value, self.goal, self.constraint, self.safe_set)
 
     @staticmethod
     def in_wall(z):
@@ -161,7 +158,7 @@ def test_same_seed_same_plans():
 def test_one_feasible_candidate_gives_no_nan():
     def only_first(z):
         violation = torch.ones(z.shape[:-1])
-        violation[..., 0, :] = 0.0
+        violation[..., 0] = 0.0  # latents are (H, P, N, d)
         return violation
 
     plan = solve(planner(World(violation=only_first)))
@@ -171,7 +168,7 @@ def test_one_feasible_candidate_gives_no_nan():
 def test_warm_start_is_shifted_by_one_step():
     controller = planner(p_random=0.0, min_stddev=0.0)
     mean = torch.tensor([[0.1, 0.0], [0.2, 0.0], [0.3, 0.0], [0.4, 0.0]])
-    controller._warm = (mean, torch.zeros(4, 2))
+    controller._warm = WarmStart(mean, torch.zeros(4, 2), mean[None])
     population = controller._first_population(use_warm_start=True)
     torch.testing.assert_close(population[:, :3, 0], torch.tensor([0.2, 0.3, 0.4]).expand(200, 3))
     assert population[:, 3].std() > 0.3
@@ -182,79 +179,59 @@ def test_warm_start_is_shifted_by_one_step():
 @pytest.mark.parametrize("p_random", [0.0, 0.3, 1.0])
 def test_share_of_random_sequences(p_random):
     controller = planner(p_random=p_random, warm_start="unshifted")
-    controller._warm = (torch.full((4, 2), 0.5), torch.zeros(4, 2))
+    half = torch.full((4, 2), 0.5)
+    controller._warm = WarmStart(half, torch.zeros(4, 2), half[None])
     population = controller._first_population(use_warm_start=True)
     warm = (population == 0.5).all(-1).all(-1).float().mean()
     assert float(warm) == pytest.approx(1 - p_random)
 
 
-def test_particles_use_every_member_equally_often():
-    controller = planner(World(bias=1.0, log_variance=-40.0), ensemble_sampling="particle")
-    latents = controller.rollout(torch.zeros(10, 5, 3), torch.zeros(10, 1, 2))
-    drawn = latents[0, ..., 2].flatten().round().long()
-    assert torch.bincount(drawn, minlength=5).tolist() == [10] * 5
+def test_kept_elites_come_again_in_the_next_population_and_shifted_in_the_next_plan():
+    controller = planner(kept_elites=0.5, p_random=0.3)
+    elites = 2 * torch.rand(20, 4, 2) - 1
+    mean, stddev = elites.mean(0), elites.std(0)
+    following = controller._next_population(mean, stddev, elites, 1)
+    torch.testing.assert_close(following[:10], elites[:10])
+    controller._warm = WarmStart(mean, stddev, elites)
+    first = controller._first_population(use_warm_start=True)
+    torch.testing.assert_close(first[:10, :3], elites[:10, 1:])
+    torch.testing.assert_close(first[:10, 3], elites[:10, 3])
+    assert first[10:].unique(dim=0).shape == (190, 4, 2)
 
 
-def test_one_member_a_step_for_all_particles_as_the_released_code():
-    controller = planner(World(log_variance=-40.0), ensemble_sampling="step")
-    latents = controller.rollout(torch.zeros(4, 5, 3), torch.zeros(4, 3, 2))
-    assert latents.shape == (3, 4, 5, 3)
+def test_populations_shrink_down_to_twice_the_elites():
+    controller = planner(decay=2.0)
+    mean, stddev = torch.zeros(4, 2), torch.ones(4, 2)
+    elites = torch.zeros(20, 4, 2)
+    sizes = [len(controller._next_population(mean, stddev, elites, k)) for k in (1, 2, 3)]
+    assert sizes == [100, 50, 40]
 
 
-def test_scores_by_brute_force():
-    config = planner_profile(SMALL, latent_sampling="mean")
-    controller = Planner(World(log_variance=-60.0), config, LIMIT, 0)
-    actions = 2 * torch.rand(50, 4, 2) - 1
-    scores = controller.score(torch.zeros(50, 5, 3), actions)
-    for n in range(50):
-        z, path = torch.zeros(3), []
-        for action in actions[n]:
-            z = z + torch.cat((STEP * action, torch.zeros(1)))
-            path.append(z)
-        world = World()
-        value = world.value(path[-1]) + sum(world.goal(z) for z in path[:-1])
-        assert float(scores.value[n]) == pytest.approx(float(value), abs=1e-4)
-        assert float(scores.constraint[n]) == max(float(world.in_wall(z)) for z in path)
-        assert float(scores.safe_set[n]) == float(world.safe_set(path[-1]))
+def test_the_search_ends_when_its_gaussian_is_narrow_enough():
+    narrow = solve(planner(stop_stddev=1.0))
+    assert narrow.iterations == 1
+    assert solve(planner(stop_stddev=0.0)).iterations == SMALL.iterations
 
 
-def test_goal_reward_as_probability_or_indicator():
-    world = World(log_variance=-60.0)
-    world.goal = Function(lambda z: torch.full(z.shape[:-1], 0.6))
-    world.value = Function(lambda z: torch.zeros(z.shape[:-1]))
-    actions, start = torch.zeros(3, 4, 2), torch.zeros(3, 5, 3)
-    for reward, expected in (("probability", 1.8), ("indicator", 3.0)):
-        scores = planner(world, goal_reward=reward).score(start, actions)
-        torch.testing.assert_close(scores.value, torch.full((3,), expected))
+@pytest.mark.parametrize("exponent", [0.5, 2.0, 4.0])
+def test_coloured_noise_has_the_power_it_should(exponent):
+    horizon = 8
+    mix = noise_mixing(horizon, exponent)
+    covariance = mix @ mix.T
+    torch.testing.assert_close(covariance.diagonal(), torch.ones(horizon), atol=1e-4, rtol=0)
+    power = torch.fft.fft(covariance[0]).real
+    frequency = torch.fft.fftfreq(horizon).abs().clamp(min=1 / horizon)
+    expected = frequency**-exponent
+    torch.testing.assert_close(power / power[0], expected / expected[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(noise_mixing(horizon, 0.0), torch.eye(horizon), atol=1e-5, rtol=0)
 
 
-def test_constraint_over_particles_max_and_mean():
-    def one_in_five(z):
-        probability = torch.zeros(z.shape[:-1])
-        probability[..., 0] = 1.0
-        return probability
-
-    actions, start = torch.zeros(3, 4, 2), torch.zeros(3, 5, 3)
-    for over, expected in (("max", 1.0), ("mean", 0.2)):
-        scores = planner(World(violation=one_in_five), constraint_over=over).score(start, actions)
-        torch.testing.assert_close(scores.constraint, torch.full((3,), expected))
-
-
-probabilities = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
-
-
-@given(st.lists(st.floats(-100, 5, width=32), min_size=4, max_size=4), probabilities, probabilities)
-@settings(max_examples=200, deadline=None)
-def test_rank_never_prefers_an_infeasible_candidate(value, constraint, safe_set):
-    scores = Scores(*(torch.tensor(part) for part in (value, constraint, safe_set)))
-    feasible = scores.feasible(0.8, 0.2)
-    best = int(scores.rank(0.8, 0.2).argmax())
-    allowed = scores.constraint <= 0.2
-    if feasible.any():
-        assert feasible[best]
-        assert scores.value[best] == scores.value[feasible].max()
-    elif allowed.any():
-        assert allowed[best]
+def test_coloured_noise_reaches_the_candidates():
+    controller = planner(noise_exponent=4.0, candidates=4000)
+    sampled = controller._sampled(torch.zeros(4, 2), torch.full((4, 2), 0.1), 4000)[..., 0]
+    # Steep noise over four steps: the mean and one period in equal parts, so 1/3 from step to step.
+    assert np.corrcoef(sampled.T)[0, 1] == pytest.approx(1 / 3, abs=0.06)
+    assert sampled.std() == pytest.approx(0.1, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -277,5 +254,7 @@ def test_bad_settings_are_refused():
         planner_profile("fast")
     with pytest.raises(ConfigError, match="planner.elites"):
         planner_profile("realtime", elites=1)
+    with pytest.raises(ConfigError, match="planner.decay: expected 1..10"):
+        planner_profile("realtime", decay=0.5)
     with pytest.raises(ConfigError, match="planner.warm_start"):
         planner_profile("realtime", warm_start="sometimes")
