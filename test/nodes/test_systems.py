@@ -57,6 +57,12 @@ def test_every_node_knows_the_parameters_it_is_given(given):
         assert resolve(table(spec.executable), spec.parameters)[1] == []
 
 
+def test_a_command_reaches_the_gate_before_the_recorder_and_no_image_comes_before_both():
+    names = [spec.name for spec in SYSTEMS["ls3_cable"].nodes({"record": "run.mcap"})]
+    assert names.index("safety_monitor") < names.index("run_recorder")
+    assert names[-1] == "simulator"
+
+
 def test_options_reach_the_nodes():
     nodes = by_name(layout="tight", seed="42", episodes="3", arm="PSM2", clock="realtime")
     for name in ("camera_encoder", "cem_planner", "safety_monitor", "run_recorder"):
