@@ -250,7 +250,7 @@ def test_a_command_line_that_ros_does_not_understand_is_one_line_more():
     assert "alone: " in child.stderr and "Traceback" not in child.stderr
 
 
-def test_what_is_left_for_later_runs_once_and_after_what_was_waiting(graph):
+def test_what_is_left_for_later_runs_once_each_time(graph):
     order = []
 
     class Late(SkillNode):
@@ -261,15 +261,17 @@ def test_what_is_left_for_later_runs_once_and_after_what_was_waiting(graph):
             self.subscribe(String, "spoken", lambda message: order.append("heard"), qos.COMMAND)
             self.tell = self.later(lambda: order.append("later"))
 
-    node = graph.start(Late)
-    assert graph.until(lambda: node.speak.get_subscription_count() > 0)
-    graph.spin(0.1)
+    add, until = graph
+    node = add(Late(parameter_overrides=override(autostart=False)))
+    assert node.bring_up()
+    assert until(lambda: node.speak.get_subscription_count() > 0)
+    until(lambda: False, 0.1)
     assert order == []
     node.speak.publish(String(data="a"))
     node.tell()
     node.tell()
-    assert graph.until(lambda: len(order) >= 2)
-    graph.spin(0.1)
+    assert until(lambda: len(order) >= 2)
+    until(lambda: False, 0.1)
     assert sorted(order) == ["heard", "later"]
     node.tell()
-    assert graph.until(lambda: len(order) == 3)
+    assert until(lambda: len(order) == 3)
