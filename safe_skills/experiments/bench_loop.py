@@ -284,10 +284,10 @@ def _print(
         rows.append((label, *(_cell(figures[key]) for figures in modes.values())))
     spread = [_spread(figures["runs"]["overhead_p99_ms"]) for figures in modes.values()]
     rows.append(("its p99 in each run", *spread))
-    title = f"{args.layout}, {args.episodes} episodes, {args.rounds} runs: p50 / p99 [ms]"
+    title = f"{args.layout}, {args.episodes} episodes, {args.rounds} runs: p50 / p99 in ms"
     print_table(title, ["hop", *modes], rows)
     rows = [(name, _cell(times)) for name, times in encoder.items()]
-    print_table("Encoder on one core", ["frame", "p50 / p99 [ms]"], rows)
+    print_table("Encoder on one core", ["frame", "p50 / p99 in ms"], rows)
 
 
 def _cell(values: Mapping[str, float | None]) -> str:
