@@ -12,12 +12,14 @@ COMMANDS = {
     "collect": "safe_skills.experiments.collect",
     "train": "safe_skills.experiments.train",
     "evaluate": "safe_skills.experiments.evaluate",
+    "bench": "safe_skills.experiments.bench",
 }
 SUMMARIES = {
     "run": "run a system: the ROS 2 graph of a launch file, composed in one process",
     "collect": "collect demonstrations, random and constraint-violating episodes",
     "train": "train a method on a task, offline and online",
     "evaluate": "measure a checkpoint in its environment, without ROS",
+    "bench": "measure the speed of planner, loop, training and environments",
 }
 
 

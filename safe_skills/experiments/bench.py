@@ -11,6 +11,7 @@ HELP = (
     "docs/performance.md has the figures and says what they mean."
 )
 BENCHMARKS: dict[str, str] = {
+    "planner": "LS3's planner against a straightforward rendering of it",
     "training": "the learners against the same steps written member by member",
     "envs": "steps per second of the environments",
     "loop": "every hop of the graph from camera image to robot",

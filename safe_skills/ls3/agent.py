@@ -19,7 +19,7 @@ from safe_skills.data.checkpoint import (
 from safe_skills.data.vision import MaskConfig, cable_mask
 from safe_skills.ls3.config import LS3Config, PlannerConfig, planner_profile
 from safe_skills.ls3.models import LS3Models
-from safe_skills.ls3.planner import Planner
+from safe_skills.ls3.planner import Planner, Scoring
 
 
 class LS3Agent:
@@ -116,9 +116,14 @@ class LS3Agent:
         """A, the length of an action."""
         return self.models.action_dim
 
-    def planner(self, profile: str | PlannerConfig = "realtime", seed: int = 0) -> Planner:
+    def planner(
+        self,
+        profile: str | PlannerConfig = "realtime",
+        seed: int = 0,
+        scoring: Scoring | None = None,
+    ) -> Planner:
         """Returns a planner over these models; `profile` is a name or a full configuration."""
-        return Planner(self.models, planner_profile(profile), self.action_limit, seed)
+        return Planner(self.models, planner_profile(profile), self.action_limit, seed, scoring)
 
     def inputs(self, masks: np.ndarray) -> np.ndarray:
         """Encoder input (n, 1, s, s) float32 in [0, 1] for masks (n, size, size) uint8."""

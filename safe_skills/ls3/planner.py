@@ -111,6 +111,9 @@ class Planner:
         action_limit: (A,) largest displacement of a step in SI units, symmetric.
         seed: of all random draws.
         scoring: evaluates the candidates; this package's `Scorer` where none is given.
+
+    Attributes:
+        warm_start: what the last plan's search left for the next; may be set, to plan from there.
     """
 
     def __init__(
@@ -127,11 +130,11 @@ class Planner:
         self.latent_dim = models.latent_dim
         self._scoring = scoring or Scorer(models, config.precision)
         self._chance = Chance(seed, self.device, models.dynamics.members, self.latent_dim)
-        self._warm: WarmStart | None = None
+        self.warm_start: WarmStart | None = None
 
     def reset(self) -> None:
         """Forgets the last plan: call it at the start of an episode."""
-        self._warm = None
+        self.warm_start = None
 
     @torch.inference_mode()
     def plan(self, mean: np.ndarray, stddev: np.ndarray) -> Plan:
@@ -179,7 +182,7 @@ class Planner:
             if iteration == config.iterations or self._converged(stddev):
                 break
             population = self._next_population(mean, stddev, elites, iteration)
-        self._warm = WarmStart(mean, stddev, elites)
+        self.warm_start = WarmStart(mean, stddev, elites)
         if config.returned == "best":
             return elites[:1]
         return torch.cat((mean[None], elites[:VERIFIED_ELITES]))
@@ -278,9 +281,11 @@ class Planner:
         config = self.config
         shape = (config.candidates, config.horizon, len(self.action_limit))
         population = self._chance.uniform(*shape)
-        if self._warm is None or not use_warm_start or config.warm_start == "none":
+        if self.warm_start is None or not use_warm_start or config.warm_start == "none":
             return population
-        warm = self._warm.shifted() if config.warm_start == "shifted" else self._warm
+        warm = self.warm_start
+        if config.warm_start == "shifted":
+            warm = warm.shifted()
         count = config.candidates - int(config.p_random * config.candidates)
         population[:count] = self._sampled(warm.mean, warm.stddev, count)
         kept = warm.elites[: self._kept()]

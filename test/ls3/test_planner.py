@@ -58,7 +58,9 @@ class World(nn.Module):
         return ((z[..., 0] - 0.5).abs() < 0.1).float() * (z[..., 1].abs() < 0.3).float()
 
 
-SMALL = PlannerConfig(candidates=200, particles=5, elites=20, iterations=4, horizon=4)
+SMALL = PlannerConfig(
+    candidates=200, particles=5, elites=20, iterations=4, horizon=4, precision="float32"
+)
 
 
 def planner(world=None, seed=0, config=SMALL, **changes):
@@ -168,7 +170,7 @@ def test_one_feasible_candidate_gives_no_nan():
 def test_warm_start_is_shifted_by_one_step():
     controller = planner(p_random=0.0, min_stddev=0.0)
     mean = torch.tensor([[0.1, 0.0], [0.2, 0.0], [0.3, 0.0], [0.4, 0.0]])
-    controller._warm = WarmStart(mean, torch.zeros(4, 2), mean[None])
+    controller.warm_start = WarmStart(mean, torch.zeros(4, 2), mean[None])
     population = controller._first_population(use_warm_start=True)
     torch.testing.assert_close(population[:, :3, 0], torch.tensor([0.2, 0.3, 0.4]).expand(200, 3))
     assert population[:, 3].std() > 0.3
@@ -180,7 +182,7 @@ def test_warm_start_is_shifted_by_one_step():
 def test_share_of_random_sequences(p_random):
     controller = planner(p_random=p_random, warm_start="unshifted")
     half = torch.full((4, 2), 0.5)
-    controller._warm = WarmStart(half, torch.zeros(4, 2), half[None])
+    controller.warm_start = WarmStart(half, torch.zeros(4, 2), half[None])
     population = controller._first_population(use_warm_start=True)
     warm = (population == 0.5).all(-1).all(-1).float().mean()
     assert float(warm) == pytest.approx(1 - p_random)
@@ -192,7 +194,7 @@ def test_kept_elites_come_again_in_the_next_population_and_shifted_in_the_next_p
     mean, stddev = elites.mean(0), elites.std(0)
     following = controller._next_population(mean, stddev, elites, 1)
     torch.testing.assert_close(following[:10], elites[:10])
-    controller._warm = WarmStart(mean, stddev, elites)
+    controller.warm_start = WarmStart(mean, stddev, elites)
     first = controller._first_population(use_warm_start=True)
     torch.testing.assert_close(first[:10, :3], elites[:10, 1:])
     torch.testing.assert_close(first[:10, 3], elites[:10, 3])
