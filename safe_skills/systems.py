@@ -6,6 +6,7 @@ process. Parameters that no option touches are in the system's file under `confi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -164,6 +165,8 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         moving = ("command_timeout", "state_timeout")
         # Between two steps nothing changes, and after each the state is published anyway.
         state = {"state_rate": 20.0}
+    # The large search gains from every core; the small one loses more to the switches.
+    threads = {"threads": os.cpu_count() or 1} if values["profile"] == "paper" else {}
     nodes = [
         NodeSpec(
             "hardware_bridge", {**arm, **steps, **dict.fromkeys(moving, WORLD_WAITS)}, "safety"
@@ -175,7 +178,12 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         ),
         NodeSpec(
             "cem_planner",
-            {"checkpoint": checkpoint, "profile": values["profile"], "seed": values["seed"]},
+            {
+                "checkpoint": checkpoint,
+                "profile": values["profile"],
+                "seed": values["seed"],
+                **threads,
+            },
             "skill",
         ),
         NodeSpec("camera_encoder", {"checkpoint": checkpoint}, "skill"),

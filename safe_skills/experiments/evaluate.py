@@ -28,6 +28,25 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "without both": {"use_safe_set": False, "use_constraint": False},
 }
 
+# Ideas for a quick search, one at a time, as changes of the profile that is measured.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "the profile": {},
+    "white noise": {"noise_exponent": 0.0},
+    "coloured noise, exponent 2": {"noise_exponent": 2.0},
+    "common draws": {"noise": "common"},
+    "half of the elites kept": {"kept_elites": 0.5},
+    "3 populations": {"iterations": 3},
+    "3 populations, shrinking by 1.5": {"iterations": 3, "decay": 1.5},
+    "3 populations, ending at stddev .25": {"iterations": 3, "stop_stddev": 0.25},
+    "200 candidates, 20 elites": {"candidates": 200, "elites": 20},
+    "20 particles": {"particles": 20},
+    "one member a step": {"ensemble_sampling": "step"},
+    "objective on every particle": {"objective_on": "particles"},
+    "warm start not shifted": {"warm_start": "unshifted"},
+    "best sequence, not verified": {"returned": "best"},
+    "bfloat16": {"precision": "bfloat16"},
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
@@ -45,8 +64,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of the first scene",
     )
     parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
-    parser.add_argument(
+    variants = parser.add_mutually_exclusive_group()
+    variants.add_argument(
         "--ablations", action="store_true", help="also plan without safe set and constraint"
+    )
+    variants.add_argument(
+        "--options", action="store_true", help="also plan with the search's options, one by one"
     )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
 
@@ -57,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     agent = LS3Agent.load(folder, task=args.task)
     layout = args.layout or agent.layout
     seeds = range(args.seed, args.seed + args.episodes)
-    variants = ABLATIONS if args.ablations else {"LS3": {}}
+    variants = ABLATIONS if args.ablations else OPTIONS if args.options else {"LS3": {}}
     summaries, episodes = {}, {}
     with Progress() as progress, EpisodeRunner(args.workers) as runner:
         for name, changes in variants.items():

@@ -21,7 +21,7 @@ from safe_skills.nodes.conversions import (
     plan_status_message,
 )
 from safe_skills.nodes.diagnostics import OK, Status
-from safe_skills.nodes.model import MODEL_PARAMETERS, load_agent
+from safe_skills.nodes.model import DEVICE_PARAMETERS, MODEL_PARAMETERS, load_agent
 from safe_skills.nodes.parameters import Param
 
 GATE_FIRST = 0.001
@@ -43,6 +43,7 @@ class CemPlanner(SkillNode):
     NAME = "cem_planner"
     PARAMETERS = {
         **MODEL_PARAMETERS,
+        **DEVICE_PARAMETERS,
         "profile": Param(
             "realtime",
             "Size of the search: realtime, or paper (LS3 table 3).",

@@ -18,6 +18,11 @@ MODEL_PARAMETERS = {
     ),
     "threads": Param(1, "CPU threads of PyTorch in this node's process.", low=1, high=256),
 }
+DEVICE_PARAMETERS = {
+    "device": Param(
+        "cpu", "Where PyTorch evaluates this node's networks.", choices=("cpu", "cuda")
+    ),
+}
 OPENCV_PARAMETERS = {
     "opencv_threads": Param(1, "CPU threads of OpenCV in this node's process.", low=1, high=256),
 }
@@ -58,9 +63,13 @@ def load_agent(node: SkillNode) -> LS3Agent:
 
     Raises:
         CheckpointError: In one line; see `LS3Agent.load`.
+        ValueError: In one line: PyTorch finds no GPU where one is asked for.
     """
     share_cores(node)
+    device = node.param("device") if node.has_parameter("device") else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: expected cpu, PyTorch finds no CUDA GPU here; got cuda")
     folder = checkpoint_folder(node.param("checkpoint"))
-    agent = LS3Agent.load(folder, task="cable")
+    agent = LS3Agent.load(folder, task="cable", device=device)
     node.get_logger().info(f"model {agent.model_id} from {folder}")
     return agent

@@ -25,3 +25,10 @@ def test_alone_a_node_takes_one_thread_of_each(graph, checkpoint):
         node = graph.start(node_class, checkpoint=str(checkpoint))
         assert node.is_active, node.fault
     assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_one_line(graph, checkpoint):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    node = graph.start(CemPlanner, checkpoint=str(checkpoint), device="cuda")
+    assert node.fault == "device: expected cpu, PyTorch finds no CUDA GPU here; got cuda"
