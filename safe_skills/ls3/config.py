@@ -325,12 +325,13 @@ TABLE_3 = {
 PROFILES = {
     "paper": TABLE_3["cable"],
     "realtime": PlannerConfig(
-        candidates=100,
+        candidates=64,
         particles=5,
-        elites=10,
-        iterations=3,
+        elites=8,
+        iterations=2,
         objective_on="mean_latent",
         precision="float32",
+        noise_exponent=2.0,
     ),
 }
 
