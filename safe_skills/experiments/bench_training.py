@@ -47,7 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures and prints; returns the exit status."""
     agent = LS3Agent(LS3Config(), task="cable", layout="open", action_limit=np.array([0.03, 0.03]))
-    learners, reading = _learners(agent, args.episodes)
+    with _threads(1):
+        learners, reading = _learners(agent, args.episodes)
     figures = {learner.name: _measure(learner, args) for learner in learners}
     figures[SIDE_BY_SIDE] = _side_by_side(learners[1:], args)
     training = sum(
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(learner: Learner, args: argparse.Namespace) -> dict[str, Any]:
-    """Figures of one learner; those over latents run on one core, as they do in training."""
+    """Figures of one learner on one core."""
     cases = {
         "plain": partial(_repeat, plain(learner).step, args.iterations),
         "here": partial(_repeat, learner.step, args.iterations),
@@ -75,21 +76,25 @@ def _measure(learner: Learner, args: argparse.Namespace) -> dict[str, Any]:
     }
     # Past the returns to go, which need no second network: most updates are of this kind.
     learner.steps = learner.iterations
-    with _threads(torch.get_num_threads() if isinstance(learner, EncoderLearner) else 1):
+    with _threads(1):
         times = in_turns(cases, args.rounds)
     share = np.median(np.asarray(times["sampling"]) / np.asarray(times["here"]))
     return {**_figures(times, args.iterations), "sampling_share": float(share)}
 
 
 def _side_by_side(learners: Sequence[Learner], args: argparse.Namespace) -> dict[str, Any]:
-    """Figures of an online update's mixture: two at a time, and plain ones one after the other."""
+    """Figures of an online update's mixture: two at a time, and plain ones one after the other.
+
+    The plain ones run on one core, too: threads within operations of this size gain little.
+    """
     largest = max(learner.iterations_per_update for learner in learners)
     counts = [max(1, args.iterations * item.iterations_per_update // largest) for item in learners]
     slow = [plain(learner) for learner in learners]
 
     def one_after_the_other() -> None:
-        for item, count in zip(slow, counts, strict=True):
-            _repeat(item.step, count)
+        with _threads(1):
+            for item, count in zip(slow, counts, strict=True):
+                _repeat(item.step, count)
 
     with ThreadPoolExecutor(2, initializer=partial(torch.set_num_threads, 1)) as pool:
 

@@ -77,8 +77,6 @@ class EncoderConfig:
         augmentation: "none", or "affine": half of the images, as inputs and as targets, moved by
             up to a tenth of their side and turned by up to 20 degrees (LS3 sec. 7.3.4; sec. 4.1
             crops at random).
-        schedule: "constant", or "one_cycle": the learning rate rises to `learning_rate` over the
-            first tenth of the iterations and falls to 0 along a cosine, which allows a larger one.
     """
 
     architecture: str = "compact"
@@ -86,10 +84,9 @@ class EncoderConfig:
     latent_dim: int = 32
     beta: float = 1e-6
     augmentation: str = "affine"
-    schedule: str = "one_cycle"
-    learning_rate: float = 4e-3
+    learning_rate: float = 1e-3
     batch_size: int = 64
-    iterations: int = 2000
+    iterations: int = 3000
 
     def __post_init__(self) -> None:
         _require(
@@ -99,10 +96,6 @@ class EncoderConfig:
         _require(
             self.augmentation in ("none", "affine"),
             f"encoder.augmentation: expected none or affine, got {self.augmentation!r}",
-        )
-        _require(
-            self.schedule in ("constant", "one_cycle"),
-            f"encoder.schedule: expected constant or one_cycle, got {self.schedule!r}",
         )
         sizes = {"compact": (32, 64), "planet": (64,)}[self.architecture]
         _require(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from concurrent.futures import Executor
 from typing import Any, ClassVar
@@ -22,7 +21,6 @@ from safe_skills.ls3.networks import Classifier
 
 AUGMENTED_SHIFT = 0.1  # of the image's side
 AUGMENTED_ROTATION = 0.35  # rad
-WARM_UP = 0.1  # of the iterations
 
 
 class Learner(ABC):
@@ -88,14 +86,6 @@ class EncoderLearner(Learner):
         )
         self.parameters = list(models.vae.parameters())
         self.executor: Executor | None = None
-
-    def step(self) -> Tensor:
-        """Makes one gradient update, at the schedule's learning rate."""
-        if self.config.schedule == "one_cycle":
-            rate = self.config.learning_rate * one_cycle(self.steps / self.iterations)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-        return super().step()
 
     def sample(self) -> tuple[Tensor, Tensor]:
         """Images (B, 1, size, size) in [0, 1] of random frames, and noise (B, d)."""
@@ -310,13 +300,6 @@ def latent_learners(
         ConstraintLearner(models.constraint, config.constraint, replay, next(draws)),
         GoalLearner(models.goal, config.goal, replay, next(draws)),
     ]
-
-
-def one_cycle(done: float) -> float:
-    """Share of the largest learning rate when a share `done` of the iterations is done."""
-    if done < WARM_UP:
-        return done / WARM_UP
-    return 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1.0 - WARM_UP))
 
 
 def generator_of(seed: int, number: int) -> torch.Generator:

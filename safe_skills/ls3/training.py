@@ -234,23 +234,27 @@ class Trainer:
         seconds = self.progress.seconds
         seconds[part] = seconds.get(part, 0.0) + time.monotonic() - began
 
-    @torch.inference_mode()
     def _raw_beliefs(self) -> tuple[Tensor, Tensor]:
-        parts = [
-            self.agent.models.vae.encode(images.float() / 255.0)
-            for images in self.images.split(512)
-        ]
+        @torch.inference_mode()
+        def encode(images: Tensor) -> tuple[Tensor, Tensor]:
+            return self.agent.models.vae.encode(images.float() / 255.0)
+
+        with self._cores() as pool:
+            parts = list(pool.map(encode, self.images.split(512)))
         mean, stddev = (torch.cat(part) for part in zip(*parts, strict=True))
-        return mean.clone(), stddev.clone()
+        return mean, stddev
 
     def _fill_replay(self) -> None:
         if self.replay.episodes == 0:
             self._add(self.offline)
 
     def _add(self, episodes: Iterable[TrainingEpisode]) -> None:
-        self.replay.extend(
-            (*self.agent.encode_masks(episode.masks), episode.labels) for episode in episodes
-        )
+        episodes = list(episodes)
+        with self._cores() as pool:
+            beliefs = pool.map(self.agent.encode_masks, [item.masks for item in episodes])
+            self.replay.extend(
+                (*belief, item.labels) for belief, item in zip(beliefs, episodes, strict=True)
+            )
 
     def save(self) -> None:
         """Writes the whole state, atomically, so that a killed run goes on from here."""

@@ -15,7 +15,7 @@ from safe_skills.ls3.networks import EnsembleMLP
 SMALL = {"batch_size": 16, "hidden": [12, 8]}
 CONFIG = LS3Config.from_dict(
     {
-        "encoder": {"batch_size": 4, "schedule": "constant", "learning_rate": 1e-3},
+        "encoder": {"batch_size": 4},
         "dynamics": SMALL,
         "value": SMALL | {"monte_carlo_share": 0.0, "target_period": 2},
         "safe_set": SMALL | {"target_period": 2},

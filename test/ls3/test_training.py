@@ -11,7 +11,7 @@ from safe_skills.experiments.train import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import ConfigError, LS3Config, planner_profile
-from safe_skills.ls3.learners import ValueLearner, one_cycle
+from safe_skills.ls3.learners import ValueLearner
 from safe_skills.ls3.training import ResumeError, Trainer, TrainingEpisode
 
 LATENT_MODELS = ("dynamics", "value", "safe_set", "constraint", "goal")
@@ -147,14 +147,6 @@ def test_a_mistake_in_one_learner_ends_the_training(tmp_path, monkeypatch):
         train(tmp_path)
 
 
-def test_the_learning_rate_rises_then_falls_to_nothing():
-    shares = [one_cycle(k / 100) for k in range(101)]
-    assert shares[0] == 0.0
-    assert max(shares) == shares[10] == 1.0
-    assert shares[-1] == pytest.approx(0.0, abs=1e-12)
-    assert shares[55] == pytest.approx(0.5)
-
-
 def test_the_state_of_another_run_is_refused(tmp_path):
     train(tmp_path, updates=0)
     with pytest.raises(ResumeError, match="another seed"):
@@ -167,13 +159,7 @@ def test_the_state_of_another_run_is_refused(tmp_path):
 
 def test_encoder_learns_to_reconstruct(tmp_path):
     learner = agent(
-        encoder={
-            "iterations": 300,
-            "batch_size": 21,
-            "augmentation": "none",
-            "schedule": "constant",
-            "learning_rate": 3e-3,
-        }
+        encoder={"iterations": 300, "batch_size": 21, "augmentation": "none", "learning_rate": 3e-3}
     )
     trainer = Trainer(learner, data(), tmp_path, 0)
     trainer.train_offline()
