@@ -105,7 +105,7 @@ def test_shipped_settings_are_valid_and_the_papers():
 
 
 def test_unknown_settings_are_one_clear_line(capsys):
-    with pytest.raises(ConfigError, match="unknown setting 'fast'; known: default, paper"):
+    with pytest.raises(ConfigError, match="unknown setting 'fast'; known: default, wide, paper"):
         train.load_setting("fast")
     assert cli.main(["train", "ls3", "cable", "--setting", "fast"]) == 2
     assert "unknown setting 'fast'" in capsys.readouterr().err
