@@ -26,12 +26,14 @@ class EpisodeLabels:
         rewards: (n,) 0 in the goal, else -1.
         costs: (n,) 1 in violation, else 0.
         on_policy: whether the value function learns from it (demonstrations and online episodes).
+        online: whether it is an online episode; these are added after all others.
     """
 
     actions: np.ndarray
     rewards: np.ndarray
     costs: np.ndarray
     on_policy: bool
+    online: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,19 @@ class LatentReplay:
         action_dim: A.
         discount: gamma, for returns to go.
         own_reward: whether a step's return counts its own reward (see `ValueConfig`).
+        online_share: share of every batch that is drawn from the online episodes, once there are
+            any; the rest is drawn from everything.
     """
 
     def __init__(
-        self, latent_dim: int, action_dim: int, discount: float, own_reward: bool = True
+        self,
+        latent_dim: int,
+        action_dim: int,
+        discount: float,
+        own_reward: bool = True,
+        online_share: float = 0.0,
     ) -> None:
-        self.discount, self.own_reward = discount, own_reward
+        self.discount, self.own_reward, self.online_share = discount, own_reward, online_share
         # Mean and stddev side by side, so that drawing a latent reads one row.
         self.beliefs = torch.empty(0, 2 * latent_dim)
         self.actions = torch.empty(0, action_dim)
@@ -99,6 +108,8 @@ class LatentReplay:
         self.known_next_values = torch.empty(0)
         self.episodes = 0
         self._pools: dict[str, tuple[Tensor, Tensor]] = {}
+        self._first_online: int | None = None  # frame
+        self._frames = torch.empty(0, dtype=torch.long)  # their numbers
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -134,7 +145,10 @@ class LatentReplay:
             ValueError: where the lengths do not fit together; nothing is added then.
         """
         first, rows = len(self), []
+        first_online = self._first_online
         for mean, stddev, labels in episodes:
+            if labels.online and first_online is None:
+                first_online = first
             rows.append(self._rows(first, mean, stddev, labels))
             first += len(rows[-1]["beliefs"])
         for name in rows[0] if rows else ():
@@ -147,7 +161,9 @@ class LatentReplay:
                 )
             else:
                 setattr(self, name, grown)
+        self._frames = torch.arange(len(self))
         self.episodes += len(rows)
+        self._first_online = first_online
 
     def _rows(
         self, first: int, mean: np.ndarray, stddev: np.ndarray, labels: EpisodeLabels
@@ -207,7 +223,7 @@ class LatentReplay:
 
     def transitions(self, batch_size: int, generator: torch.Generator) -> Transitions:
         """Samples steps of all episodes uniformly; latents are redrawn every time."""
-        index = torch.randint(self.steps, (batch_size,), generator=generator)
+        index = self._drawn(self.step_frame, batch_size, generator)
         frame = self.step_frame[index]
         latents, next_latents = self._draw_pairs(frame, frame + 1, generator)
         return Transitions(latents, next_latents, self.actions.index_select(0, index))
@@ -216,7 +232,7 @@ class LatentReplay:
         """Samples steps of demonstrations and online episodes uniformly."""
         if len(self.value_frame) == 0:
             raise ValueError("the replay has no demonstrations or online episodes to learn from")
-        index = torch.randint(len(self.value_frame), (batch_size,), generator=generator)
+        index = self._drawn(self.value_frame, batch_size, generator)
         frame = self.value_frame[index]
         latents, next_latents = self._draw_pairs(frame, self.successor[frame], generator)
         return ValueTargets(
@@ -256,14 +272,25 @@ class LatentReplay:
     ) -> Tensor:
         pools = [pool for pool in self._pools[label] if len(pool)]
         if not balanced or len(pools) == 1:
-            return torch.randint(len(self), (batch_size,), generator=generator)
+            return self._drawn(self._frames, batch_size, generator)
         sizes = (batch_size // 2, batch_size - batch_size // 2)
         return torch.cat(
             [
-                pool[torch.randint(len(pool), (size,), generator=generator)]
+                pool[self._drawn(pool, size, generator)]
                 for pool, size in zip(pools, sizes, strict=True)
             ]
         )
+
+    def _drawn(self, frames: Tensor, size: int, generator: torch.Generator) -> Tensor:
+        """Random places (size,) in ascending `frames`, the wanted share in the online ones."""
+        index = torch.randint(len(frames), (size,), generator=generator)
+        if self.online_share == 0.0 or self._first_online is None:
+            return index
+        first = int(torch.searchsorted(frames, self._first_online))
+        if first == len(frames):
+            return index
+        online = torch.randint(first, len(frames), (size,), generator=generator)
+        return torch.where(torch.rand(size, generator=generator) < self.online_share, online, index)
 
     def _draw(self, frame: Tensor, generator: torch.Generator) -> Tensor:
         mean, stddev = self.beliefs.index_select(0, frame).chunk(2, 1)

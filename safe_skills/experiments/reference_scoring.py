@@ -37,6 +37,8 @@ class ReferenceScorer:
             path = path.mean(2, keepdim=True)
         members = [models.value.net(path[-1].flatten(0, 1), e) for e in range(models.value.members)]
         value = models.value.scale * torch.stack(members).mean(0).view(path.shape[1:3]).mean(1)
+        if config.bounded_value:
+            value = value.clamp(max=0.0)
         if len(path) > 1:
             goal = models.goal(path[:-1]).mean(2)
             value = value + (goal if config.goal_reward == "probability" else (goal > 0.5)).sum(0)

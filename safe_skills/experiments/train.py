@@ -34,6 +34,7 @@ from safe_skills.experiments.rollout import (
     print_summaries,
     summarize,
 )
+from safe_skills.experiments.selection import actor_folder, episodes_folder, select
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import ConfigError, LS3Config, from_mapping, planner_profile
 from safe_skills.ls3.training import Trainer, TrainingEpisode
@@ -45,7 +46,7 @@ HELP = (
 )
 PARTS = (
     *("data", "loading", "encoder", "latents", "dynamics", "value", "safe_set", "constraint"),
-    *("goal", "online episodes", "online updates", "evaluation", "all"),
+    *("goal", "online episodes", "online updates", "selection", "evaluation", "all"),
 )  # of a run's time; the learners from dynamics to goal run side by side
 ON_POLICY = ("demo", "online")  # kinds of episodes that the value function learns from
 EVALUATION_PROFILE = "realtime"
@@ -95,16 +96,17 @@ def training_episode(episode: Episode, agent: LS3Agent) -> TrainingEpisode:
         rewards=episode.rewards,
         costs=episode.costs,
         on_policy=episode.kind in ON_POLICY,
+        online=episode.kind == "online",
     )
     return TrainingEpisode(masks, labels)
 
 
 class OnlineEpisodes:
-    """Gathers the K episodes of each update with the present agent, kept on disk.
+    """Gathers the K episodes of each update with the present agent; both are kept on disk.
 
     Args:
         agent: acts; its planner's profile comes from the configuration.
-        folder: one store of episodes an update.
+        folder: one store of episodes, and one checkpoint of the agent that acted, an update.
         seed: of scenes and planner.
         runner: runs the episodes; each has a planner seeded by its scene.
     """
@@ -116,12 +118,12 @@ class OnlineEpisodes:
 
     def __call__(self, update: int) -> list[TrainingEpisode]:
         """Runs, or reads back, the episodes of an update."""
-        store = EpisodeStore(self.folder / f"update-{update:03d}")
+        store = EpisodeStore(episodes_folder(self.folder, update))
         count = self.config.episodes_per_update
         if len(store) < count:
             first = update * count
             seeds = [training_seed(self.seed, "online", first + k) for k in range(count)]
-            actor = self.folder / "checkpoint"
+            actor = actor_folder(self.folder, update)
             self.agent.save(actor, {})
             recorded = self.runner.record(actor, self.agent.layout, self.config.profile, seeds)
             episodes, results = zip(*recorded, strict=True)
@@ -199,6 +201,19 @@ def run(args: argparse.Namespace) -> int:
         seconds |= trainer.progress.seconds
 
         checkpoint = out / "checkpoint"
+        agent.save(out / "last", {})
+        with _timed(seconds, "selection"):
+            selected = select(
+                out / "last",
+                gather.folder,
+                updates,
+                layout=args.layout,
+                profile=EVALUATION_PROFILE,
+                seed=args.seed,
+                used=updates * config.online.episodes_per_update,
+                runner=runner,
+            )
+        agent = LS3Agent.load(selected.checkpoint)
         agent.save(checkpoint, {})
         seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
         with _timed(seconds, "evaluation"):
@@ -214,6 +229,8 @@ def run(args: argparse.Namespace) -> int:
         "setting": args.setting,
         "data": counts,
         "updates": updates,
+        "selected_update": selected.updates,
+        "selection": {str(update): row for update, row in selected.comparison.items()},
         "seed": args.seed,
         "revision": revision(),
         "seconds": {part: round(seconds[part], 1) for part in PARTS if part in seconds},
@@ -221,7 +238,7 @@ def run(args: argparse.Namespace) -> int:
     agent.save(checkpoint, metrics)
     print_table("time", ("part", "seconds"), list(_rows(metrics["seconds"])))
     print_summaries(f"cable ({args.layout}), demonstrator {demo_steps:.1f} steps", {"LS3": summary})
-    Console().print(f"checkpoint: {checkpoint}")
+    Console().print(f"checkpoint: {checkpoint}, after {selected.updates} of {updates} updates")
     return 0
 
 

@@ -183,11 +183,24 @@ class SafeSetConfig(ClassifierConfig):
 
 @dataclass(frozen=True)
 class OnlineConfig:
-    """Algorithm 1's loop: episodes a batch (K) and updates (U)."""
+    """Algorithm 1's loop.
+
+    Attributes:
+        episodes_per_update: K.
+        updates: U.
+        profile: of the planner that acts.
+        share: of every training batch that comes from the online episodes; the rest is drawn from
+            all data. 0 draws uniformly, as the paper does: of many demonstrations and few online
+            episodes, what the robot has just done wrong is then hardly ever seen again.
+    """
 
     episodes_per_update: int = 5
     updates: int = 0
     profile: str = "realtime"
+    share: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.share <= 1, f"online.share: expected 0..1, got {self.share}")
 
 
 @dataclass(frozen=True)
@@ -214,6 +227,9 @@ class PlannerConfig:
             code).
         objective_on: "particles" averages goal and value over the particles (eq. 2); "mean_latent"
             evaluates them once a candidate, on the particles' mean.
+        bounded_value: count no predicted value above 0, which no state can have where rewards are
+            never positive; a network asked about latents it has not seen may say so, and a search
+            finds them. False is the paper's and the released code's way.
         goal_reward: "probability" sums f_G over the steps (eq. 2); "indicator" counts the steps
             whose mean probability is above one half, as the released code does (at 0.62).
         ensemble_sampling: "particle": each particle draws a member at every step (TS-1);
@@ -256,6 +272,7 @@ class PlannerConfig:
     min_stddev: float = 0.02
     constraint_over: str = "mean"
     objective_on: str = "particles"
+    bounded_value: bool = True
     goal_reward: str = "probability"
     ensemble_sampling: str = "particle"
     latent_sampling: str = "particle"

@@ -11,6 +11,7 @@ of a block. Actions are scaled to [-1, 1].
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +23,12 @@ from safe_skills.ls3.models import LS3Models
 
 BLOCK_ROWS = 2048
 """Latents of a block: candidates times particles."""
+
+SHARED_DRAWS = 1 << 18
+"""Normal numbers from which on two threads draw half of them each, whatever the machine."""
+
+SECOND_STREAM = 1 << 40
+"""Distance of the second thread's seed from the first's, more than seeds of runs are apart."""
 
 WORST_VALUE = -1e4
 """Value of a candidate whose value is not a number, and bound of `Scores.rank`."""
@@ -65,6 +72,8 @@ class Chance:
     def __init__(self, seed: int, device: torch.device, members: int, latent_dim: int) -> None:
         self.device, self.members, self.latent_dim = device, members, latent_dim
         self._generator = torch.Generator(device).manual_seed(seed)
+        self._second_generator = torch.Generator(device).manual_seed(seed + SECOND_STREAM)
+        self._helper: ThreadPoolExecutor | None = None
         # Which member moves which particle is decided on the CPU, whatever the device.
         on_cpu = device.type == "cpu"
         self._choices = self._generator if on_cpu else torch.Generator().manual_seed(seed)
@@ -104,8 +113,20 @@ class Chance:
     def _refilled(self, *shape: int) -> Tensor:
         buffer = self._buffers.get(shape)
         if buffer is None:
-            buffer = self._buffers[shape] = torch.empty(shape, device=self.device)
-        return buffer.normal_(generator=self._generator)
+            with torch.inference_mode(False):
+                buffer = self._buffers[shape] = torch.empty(shape, device=self.device)
+        flat = buffer.view(-1)
+        if self.device.type != "cpu" or len(flat) < SHARED_DRAWS:
+            flat.normal_(generator=self._generator)
+            return buffer
+        # PyTorch draws on one core; a second thread with a generator of its own takes half.
+        if self._helper is None:
+            self._helper = ThreadPoolExecutor(1)
+        half = len(flat) // 2
+        other = self._helper.submit(flat[half:].normal_, generator=self._second_generator)
+        flat[:half].normal_(generator=self._generator)
+        other.result()
+        return buffer
 
     def _permutation(self, count: int) -> Tensor:
         return torch.randperm(count, generator=self._choices)
@@ -286,6 +307,8 @@ class Scorer:
         if config.objective_on == "mean_latent":
             latents = latents.mean(1, keepdim=True, dtype=torch.float32)
         value = self._kernels.value(latents[-1])
+        if config.bounded_value:
+            value = value.clamp(max=0.0)
         if len(latents) > 1:
             goal = self._kernels.goal(latents[:-1]).mean(1)
             if config.goal_reward == "indicator":

@@ -99,7 +99,11 @@ class Trainer:
         self._reset_weights(seed)
         config, models = agent.config, agent.models
         self.replay = LatentReplay(
-            agent.latent_dim, agent.action_dim, config.value.discount, config.value.own_reward
+            agent.latent_dim,
+            agent.action_dim,
+            config.value.discount,
+            config.value.own_reward,
+            config.online.share,
         )
         self.images = torch.from_numpy(
             np.concatenate([_as_bytes(agent.inputs(item.masks)) for item in self.offline])

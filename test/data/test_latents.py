@@ -9,13 +9,14 @@ from safe_skills.data.latents import EpisodeLabels, LatentReplay
 GAMMA = 0.9
 
 
-def labels(rewards, costs=None, on_policy=True):
+def labels(rewards, costs=None, on_policy=True, online=False):
     n = len(rewards)
     return EpisodeLabels(
         actions=np.arange(2 * n, dtype=np.float32).reshape(n, 2),
         rewards=np.asarray(rewards, np.float32),
         costs=np.zeros(n, np.float32) if costs is None else np.asarray(costs, np.float32),
         on_policy=on_policy,
+        online=online,
     )
 
 
@@ -135,3 +136,42 @@ def test_episodes_added_together_are_those_added_one_by_one(replay):
 def test_lengths_must_fit(replay):
     with pytest.raises(ValueError, match="3 frames"):
         replay.add(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32), labels([-1, -1]))
+
+
+def drawn_frames(replay, seed=0):
+    """Frames that each kind of batch draws, told by the first dimension of their latents."""
+    generator = torch.Generator().manual_seed(seed)
+    replay.beliefs[:, 3:] = 0.0
+    batches = {
+        "transitions": replay.transitions(4000, generator).latents,
+        "value": replay.value_targets(4000, generator).latents,
+        "goal": replay.frames("goal", 4000, generator).latents,
+        "balanced": replay.frames("goal", 4000, generator, balanced=True).latents,
+    }
+    return {name: latents[:, 0].round().long() for name, latents in batches.items()}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_every_batch_comes_from_the_online_episodes(share):
+    replay = LatentReplay(latent_dim=3, action_dim=2, discount=GAMMA, online_share=share)
+    numbered = np.repeat(np.arange(1000, dtype=np.float32)[:, None], 3, 1)
+    for first in range(0, 90, 10):
+        add(replay, labels([-1] * 8 + [0]), numbered[first : first + 10])
+    before = drawn_frames(replay)
+    assert all(
+        frames.unique().numel() > 80 for name, frames in before.items() if name != "balanced"
+    )
+    add(replay, labels([-1] * 8 + [0], online=True), numbered[90:100])
+    for name, frames in drawn_frames(replay).items():
+        online = (frames >= 90).float().mean().item()
+        assert online == pytest.approx(share + (1 - share) * 0.1, abs=0.03), name
+
+
+def test_online_failures_and_no_goal_leave_the_positives_as_they_are():
+    replay = LatentReplay(latent_dim=3, action_dim=2, discount=GAMMA, online_share=1.0)
+    numbered = np.repeat(np.arange(20, dtype=np.float32)[:, None], 3, 1)
+    add(replay, labels([-1, -1, 0]), numbered[:4])
+    add(replay, labels([-1, -1, -1], online=True), numbered[4:8])
+    frames = drawn_frames(replay)["balanced"]
+    assert set(frames[:2000].tolist()) == {3}
+    assert set(frames[2000:].tolist()) == {4, 5, 6, 7}

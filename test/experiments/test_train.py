@@ -8,7 +8,7 @@ import yaml
 
 from safe_skills import cli
 from safe_skills.data.checkpoint import load_checkpoint
-from safe_skills.experiments import train
+from safe_skills.experiments import selection, train
 from safe_skills.ls3.config import ConfigError, LS3Config
 from safe_skills.paths import config_file
 
@@ -31,6 +31,7 @@ def tiny(tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump({"tiny": TINY}))
     monkeypatch.setattr(train, "config_file", lambda name: path)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(selection, "SCENES", 1)
 
 
 def command(out, *more):
@@ -47,7 +48,10 @@ def test_train_then_evaluate_then_do_nothing_again(tiny, tmp_path, capsys):
     assert metrics["evaluation"]["episodes"] == 1
     assert metrics["data"] == TINY["data"]
     assert 25 < metrics["demonstrator_steps"] < 45
-    parts = {"data", "loading", "latents", "online episodes", "online updates", "evaluation"}
+    parts = {"data", "loading", "latents", "online episodes", "online updates"}
+    parts |= {"selection", "evaluation"}
+    assert set(metrics["selection"]) == {"0", str(metrics["updates"])}
+    assert str(metrics["selected_update"]) in metrics["selection"]
     learners = {"encoder", "dynamics", "value", "safe_set", "constraint", "goal"}
     assert set(metrics["seconds"]) == parts | learners | {"all"}
     assert list((out / "tensorboard").iterdir())

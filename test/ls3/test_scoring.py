@@ -74,6 +74,7 @@ VARIANTS = [
     {"constraint_over": "max"},
     {"objective_on": "mean_latent"},
     {"goal_reward": "indicator"},
+    {"bounded_value": False},
     {"ensemble_sampling": "step"},
     {"latent_sampling": "plan"},
     {"latent_sampling": "mean"},
