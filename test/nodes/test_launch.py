@@ -48,7 +48,8 @@ def test_a_launched_run_ends_by_itself_with_its_summary(checkpoint, tmp_path):
                     PythonLaunchDescriptionSource(str(FILES / "ls3_cable.launch.py")),
                     launch_arguments={
                         "checkpoint": str(checkpoint),
-                        "episodes": "1",
+                        # Long enough for the diagnostics of all processes to be heard.
+                        "episodes": "3",
                         "json": str(path),
                     }.items(),
                 )
@@ -57,4 +58,4 @@ def test_a_launched_run_ends_by_itself_with_its_summary(checkpoint, tmp_path):
     )
     assert service.run() == 0
     summary = json.loads(path.read_text())
-    assert summary["episodes"] == 1 and summary["complete"] and summary["processes"] == 6
+    assert summary["episodes"] == 3 and summary["complete"] and summary["processes"] == 6
