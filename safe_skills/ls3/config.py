@@ -120,7 +120,7 @@ class DynamicsConfig:
     learning_rate: float = 1e-3
     batch_size: int = 256
     iterations: int = 3000
-    iterations_per_update: int = 512
+    iterations_per_update: int = 150
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class ValueConfig:
     learning_rate: float = 3e-4
     batch_size: int = 128
     iterations: int = 2000
-    iterations_per_update: int = 1000
+    iterations_per_update: int = 200
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class ClassifierConfig:
     learning_rate: float = 3e-4
     batch_size: int = 256
     iterations: int = 1500
-    iterations_per_update: int = 512
+    iterations_per_update: int = 75
 
 
 @dataclass(frozen=True)
