@@ -17,7 +17,7 @@ from safe_skills.data.episodes import EpisodeStore, training_seed
 from safe_skills.experiments.rollout import EpisodeRunner, summarize
 
 CANDIDATES = 3  # earlier agents that are compared with the last one
-SCENES = 20  # on which they are compared
+SCENES = 40  # on which they are compared
 
 
 def actor_folder(online: Path, update: int) -> Path:
