@@ -56,7 +56,9 @@ def select(
     used: int,
     runner: EpisodeRunner,
 ) -> Selected:
-    """Compares the last agent with the best earlier ones; of equals the later one is kept.
+    """Compares the last agent with the best earlier ones and keeps the one that violates least.
+
+    Of those that violate as little the one with the best mean return is kept, of equals the later.
 
     Args:
         last: checkpoint of the last agent.
@@ -70,20 +72,30 @@ def select(
     """
     if updates == 0:
         return Selected(last, 0, {})
-    returns = [_mean_return(episodes_folder(online, update)) for update in range(updates)]
-    best = sorted(np.argsort(returns, kind="stable")[-CANDIDATES:].tolist())
+    acted = [_figures_of(episodes_folder(online, update)) for update in range(updates)]
+    best = sorted(sorted(range(updates), key=lambda update: acted[update])[-CANDIDATES:])
     candidates = {update: actor_folder(online, update) for update in best} | {updates: last}
     seeds = [training_seed(seed, "online", used + k) for k in range(SCENES)]
     comparison = {
         update: _measured(runner, folder, layout, profile, seeds)
         for update, folder in candidates.items()
     }
-    chosen = max(comparison, key=lambda update: (comparison[update]["mean_return"], update))
+    chosen = max(
+        comparison,
+        key=lambda update: (
+            -comparison[update]["violation_rate"],
+            comparison[update]["mean_return"],
+            update,
+        ),
+    )
     return Selected(candidates[chosen], chosen, comparison)
 
 
-def _mean_return(folder: Path) -> float:
-    return float(np.mean([episode.rewards.sum() for episode in EpisodeStore(folder)]))
+def _figures_of(folder: Path) -> tuple[int, float]:
+    """Violations of a batch of episodes, negated, and their mean return."""
+    episodes = list(EpisodeStore(folder))
+    violations = sum(bool(episode.costs.any()) for episode in episodes)
+    return -violations, float(np.mean([episode.rewards.sum() for episode in episodes]))
 
 
 def _measured(

@@ -339,6 +339,7 @@ PROFILES = {
         particles=5,
         elites=8,
         iterations=2,
+        constraint_over="max",
         objective_on="mean_latent",
         precision="float32",
         noise_exponent=2.0,

@@ -32,21 +32,26 @@ def episode(steps):
 class Runner:
     """Knows what each checkpoint would come to."""
 
-    def __init__(self, steps):
-        self.steps, self.scenes = steps, []
+    def __init__(self, steps, violating):
+        self.steps, self.violating, self.scenes = steps, violating, []
 
     def results(self, checkpoint, layout, profile, seeds):
         self.scenes.append(tuple(seeds))
         steps = self.steps[checkpoint.name]
-        yield [EpisodeResult(seed, True, "", steps, 1.0 - steps, (10.0,), (0,)) for seed in seeds]
+        results = [
+            EpisodeResult(seed, True, "", steps, 1.0 - steps, (10.0,), (0,)) for seed in seeds
+        ]
+        if checkpoint.name in self.violating:
+            results[0] = EpisodeResult(seeds[0], False, "cable", 50, -50.0, (10.0,), (0,))
+        yield results
 
 
 @pytest.fixture
 def choose(tmp_path):
-    def chosen(batches, measured):
+    def chosen(batches, measured, violating=()):
         for update, steps in enumerate(batches):
             EpisodeStore(episodes_folder(tmp_path, update)).append([episode(steps)])
-        runner = Runner(measured)
+        runner = Runner(measured, violating)
         last, used = tmp_path / "last", len(batches)
         settings = {"layout": "open", "profile": "realtime", "seed": 3, "used": used}
         return select(last, tmp_path, len(batches), **settings, runner=runner), runner
@@ -66,6 +71,11 @@ def test_the_best_of_the_last_and_of_the_three_best_before(choose, tmp_path):
 def test_of_equals_the_later_one(choose, tmp_path):
     selected, _ = choose([20, 20], {"actor-000": 20, "actor-001": 20, "last": 20})
     assert (selected.updates, selected.checkpoint) == (2, tmp_path / "last")
+
+
+def test_one_that_violates_is_not_kept_however_quick(choose):
+    selected, _ = choose([12, 20], {"actor-000": 12, "actor-001": 20, "last": 19}, ["actor-000"])
+    assert selected.updates == 2
 
 
 def test_scenes_are_not_those_of_the_online_episodes(choose):
