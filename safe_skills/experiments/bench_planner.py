@@ -155,10 +155,18 @@ def _planning(
     planner: Planner, state: Moment, plans: dict[str, Plan], name: str
 ) -> Callable[[], None]:
     def plan() -> None:
-        planner.warm_start = state.warm_start
+        planner.warm_start = _cut(state.warm_start, planner.config.horizon)
         plans[name] = planner.plan(state.mean, state.stddev)
 
     return plan
+
+
+def _cut(warm_start: WarmStart | None, horizon: int) -> WarmStart | None:
+    """The first steps of a warm start, for a search that looks less far ahead."""
+    if warm_start is None:
+        return None
+    mean, stddev, elites = warm_start
+    return WarmStart(mean[:horizon], stddev[:horizon], elites[:, :horizon])
 
 
 def realtime(agent: LS3Agent, episodes: Sequence[Sequence[Moment]]) -> dict[str, Any]:

@@ -36,6 +36,13 @@ def test_both_renderings_come_to_the_same_plan_in_float32(agent, moments):
     assert low <= figures["ratio"] <= high
 
 
+def test_a_shorter_horizon_takes_the_beginning_of_a_warm_start(agent, moments):
+    planner = agent.planner("realtime")
+    planner.plan(moments[0].mean, moments[0].stddev)
+    warm = [replace(moment, warm_start=planner.warm_start) for moment in moments]
+    assert compare(agent, replace(SMALL, horizon=3), warm, rounds=1)["action_apart_m"] < 1e-6
+
+
 def test_multiplications_are_those_of_the_networks(agent):
     config = replace(SMALL, candidates=2, elites=2, horizon=2, particles=3)
     d, a, hidden = 32, 2, 128
