@@ -32,7 +32,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "the profile": {},
     "white noise": {"noise_exponent": 0.0},
-    "coloured noise, exponent 2": {"noise_exponent": 2.0},
     "common draws": {"noise": "common"},
     "half of the elites kept": {"kept_elites": 0.5},
     "3 populations": {"iterations": 3},
