@@ -31,7 +31,7 @@ from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.benchmark import in_turns, machine, print_table
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.nodes.composed import parse_overrides
+from safe_skills.nodes.composed import add_parameters_option, parse_overrides
 from safe_skills.nodes.frames import task_area
 from safe_skills.nodes.summary import HOPS
 from safe_skills.paths import checkpoint_dir, config_file
@@ -69,14 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=natural, default=FIRST_EVALUATION_SEED, help="of the first scene"
     )
-    parser.add_argument(
-        "-p",
-        dest="parameters",
-        action="append",
-        default=[],
-        metavar="NODE.PARAMETER:=VALUE",
-        help="set a node's parameter, as for `safe-skills run`; may be given again",
-    )
+    add_parameters_option(parser)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 

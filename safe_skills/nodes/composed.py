@@ -45,6 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
             metavar=None if option.choices else option.name.upper(),
             help=option.help + default,
         )
+    add_parameters_option(parser)
+
+
+def add_parameters_option(parser: argparse.ArgumentParser) -> None:
+    """Add `-p`, whose texts `parse_overrides` takes, as `parameters`."""
     parser.add_argument(
         "-p",
         dest="parameters",
