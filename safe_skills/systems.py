@@ -202,7 +202,8 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         ),
     ]
     if values["record"]:
-        nodes.append(NodeSpec("bag_recorder", {"file": values["record"]}))
+        # A step takes 25 ms: what is looked for less often begins many frames late.
+        nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05}))
     if simulated:
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
