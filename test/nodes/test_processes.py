@@ -99,15 +99,16 @@ def processes(tmp_path):
 
 def test_a_run_in_processes_of_their_own(processes, checkpoint, tmp_path):
     path = tmp_path / "run.json"
-    graph = processes(checkpoint=str(checkpoint), episodes="1", json=str(path))
+    # The recorder may find the planner while the first episode is on its way.
+    graph = processes(checkpoint=str(checkpoint), episodes="4", json=str(path))
     graph.start()
     recorder = graph.children["run_recorder"]
     assert graph.until(lambda: recorder.poll() is not None, 90.0), graph.log("simulator")
     assert recorder.returncode == 0
     summary = json.loads(path.read_text())
-    assert summary["complete"] and summary["episodes"] == 1
+    assert summary["complete"] and summary["episodes"] == 4
     assert summary["processes"] == 6 and summary["peak_rss_mb"] > 600
-    assert summary["plans"] >= summary["episode_list"][0]["steps"] - 1
+    assert summary["plans"] >= sum(done["steps"] for done in summary["episode_list"][1:]) - 1
     graph.close()
     for name, child in graph.children.items():
         assert child.returncode == 0, (name, graph.log(name))
