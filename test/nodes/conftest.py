@@ -1,5 +1,6 @@
 """A graph under test: real nodes, real DDS, one executor; and checkpoints to run it with."""
 
+import functools
 import time
 from pathlib import Path
 
@@ -68,11 +69,56 @@ class Graph:
         return messages
 
     def publish(self, topic, message, profile):
+        """Publish, and return when all readers here have dealt with it and been heard."""
         if topic not in self._publishers:
-            made = self.peer.create_publisher(type(message), topic, profile)
-            self._publishers[topic] = made
-            assert self.until(lambda: made.get_subscription_count() > 0), f"nobody reads {topic}"
-        self._publishers[topic].publish(message)
+            made = self._publishers[topic] = self.peer.create_publisher(
+                type(message), topic, profile
+            )
+            assert self.until(lambda: self.joined(made)), f"nobody reads {topic}"
+        self._await_replies(self._publishers[topic], message)
+
+    def _await_replies(self, publisher, message):
+        readers = self._readers(publisher.topic_name)
+        for node in self.nodes:
+            for writer in node.publishers:
+                _count_sent(writer)
+            for reader in node.subscriptions:
+                _count_taken(reader)
+        before = [reader.taken for reader in readers]
+        publisher.publish(message)
+        assert self.until(lambda: all(r.taken > n for r, n in zip(readers, before, strict=True))), (
+            f"not taken: {publisher.topic_name}"
+        )
+        # Reliable writers with a depth of 1 may lose what is published in a burst.
+        self.until(self._quiet, 1.0)
+
+    def _readers(self, topic):
+        return [s for node in self.nodes for s in node.subscriptions if s.topic_name == topic]
+
+    def joined(self, publisher):
+        """Whether writer and readers know of each other; each side finds out for itself."""
+        readers = self._readers(publisher.topic_name)
+        writers = self._writers(publisher.topic_name)
+        return publisher.get_subscription_count() >= max(1, len(readers)) and all(
+            reader.get_publisher_count() >= writers for reader in readers
+        )
+
+    def _writers(self, topic):
+        return sum(p.topic_name == topic for node in self.nodes for p in node.publishers)
+
+    def _quiet(self):
+        """Whether the peer has received what the nodes have sent since it began to count.
+
+        Only readers that keep more than the newest message receive them all.
+        """
+        sent = {}
+        for writer in (p for node in self.nodes for p in node.publishers):
+            sent[writer.topic_name] = sent.get(writer.topic_name, 0) + getattr(writer, "sent", 0)
+        return all(
+            s.taken >= sent.get(s.topic_name, 0)
+            for s in self.peer.subscriptions
+            if s.qos_profile.depth > 1
+        )
 
     def stamp(self):
         """Return a new stamp, later than all before."""
@@ -90,18 +136,43 @@ class Graph:
 
     def matched(self, *nodes):
         """Wait until everyone has found everyone."""
-        publishers = [p for node in nodes for p in node.publishers if "/rosout" not in p.topic_name]
-        wanted = {s.topic_name for s in self.peer.subscriptions}
-        assert self.until(
-            lambda: all(
-                p.get_subscription_count() > 0 for p in publishers if p.topic_name in wanted
-            )
-        )
+        heard = {s.topic_name for s in self.peer.subscriptions}
+        publishers = [p for node in nodes for p in node.publishers if p.topic_name in heard]
+        assert self.until(lambda: all(self.joined(p) for p in publishers))
 
     def close(self):
         self.executor.shutdown()
         for node in self.nodes:
             node.destroy_node()
+
+
+def _count_taken(subscription):
+    """Have a subscription count, as `taken`, the messages that its callback has dealt with."""
+    if hasattr(subscription, "taken"):
+        return
+    callback = subscription.callback
+    subscription.taken = 0
+
+    def counted(*message):
+        # rclpy's EventsExecutor hands over message and info as one tuple.
+        callback(*message)
+        subscription.taken += 1
+
+    subscription.callback = functools.wraps(callback)(counted)
+
+
+def _count_sent(publisher):
+    """Have a publisher count, as `sent`, what it has published."""
+    if hasattr(publisher, "sent"):
+        return
+    publish = publisher.publish
+    publisher.sent = 0
+
+    def counted(message):
+        publisher.sent += 1
+        publish(message)
+
+    publisher.publish = counted
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_it_records_what_was_said_before_and_after_it_came(graph, tmp_path):
     assert graph.until(lambda: early.get_subscription_count() > 0)
     late = graph.peer.create_publisher(String, "late", qos.COMMAND)
     hidden = graph.peer.create_publisher(String, "_hidden", qos.COMMAND)
-    assert graph.until(lambda: late.get_subscription_count() > 0)
+    assert graph.until(lambda: graph.joined(late))
     late.publish(String(data="after"))
     hidden.publish(String(data="no"))
     graph.spin(0.3)

@@ -40,7 +40,6 @@ def send(graph, agent, belief, stamp=None, **changes):
 
 def start_episode(graph):
     graph.publish("episode_start", Header(stamp=graph.stamp()), qos.EVENT)
-    graph.spin(0.1)
 
 
 def test_a_latent_becomes_the_first_step_of_the_plan(graph, planner, agent, belief):
@@ -100,7 +99,6 @@ def test_a_bad_latent_is_one_line_and_no_command(
 ):
     for _ in range(3):
         send(graph, agent, belief, **changes)
-        graph.spin(0.05)
     errors = [text for severity, text in lines if severity == "ERROR"]
     assert graph.commands == [] and graph.plans == []
     assert len(errors) == 1 and says in errors[0]
