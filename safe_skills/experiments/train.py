@@ -23,6 +23,7 @@ from safe_skills.data.episodes import (
 )
 from safe_skills.data.latents import EpisodeLabels
 from safe_skills.data.provenance import revision
+from safe_skills.data.settings import ConfigError, from_mapping
 from safe_skills.data.vision import cable_mask
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.arguments import natural, positive
@@ -36,7 +37,7 @@ from safe_skills.experiments.rollout import (
 )
 from safe_skills.experiments.selection import actor_folder, episodes_folder, select
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import ConfigError, LS3Config, from_mapping, planner_profile
+from safe_skills.ls3.config import LS3Config, planner_profile
 from safe_skills.ls3.training import Trainer, TrainingEpisode
 from safe_skills.paths import config_file
 

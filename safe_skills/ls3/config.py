@@ -2,65 +2,11 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, get_args, get_type_hints
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-
-class ConfigError(ValueError):
-    """A configuration value that is unknown or out of range."""
-
-
-def from_mapping(cls: type, values: Mapping[str, Any] | None, where: str = "") -> Any:
-    """Builds a (nested) configuration data class from a mapping.
-
-    Args:
-        cls: the data class.
-        values: the settings; those not named keep their defaults.
-        where: the name of this part, for messages.
-
-    Raises:
-        ConfigError: for an unknown key or a value of the wrong type, naming what is known.
-    """
-    values = {} if values is None else values
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where or cls.__name__}: expected a mapping, got {values!r}")
-    hints = get_type_hints(cls)
-    known = [item.name for item in fields(cls)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        name = f"{where}." if where else ""
-        raise ConfigError(f"unknown setting {name}{unknown[0]}; known: {', '.join(known)}")
-    prefix = f"{where}." if where else ""
-    return cls(**{key: _value(hints[key], value, prefix + key) for key, value in values.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return from_mapping(hint, value, where)
-    options = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        origin = getattr(option, "__origin__", option)
-        if origin is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if origin is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a string
-            try:
-                return float(value)
-            except ValueError:
-                continue
-        if origin is tuple and isinstance(value, list | tuple):
-            return tuple(value)
-        if isinstance(value, bool) and origin is not bool:
-            continue
-        if isinstance(value, origin):
-            return value
-    raise ConfigError(f"{where}: expected {hint}, got {value!r}")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
+from safe_skills.data.settings import ConfigError, from_mapping, plain, require
 
 
 @dataclass(frozen=True)
@@ -89,16 +35,16 @@ class EncoderConfig:
     iterations: int = 3000
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.architecture in ("compact", "planet"),
             f"encoder.architecture: expected compact or planet, got {self.architecture!r}",
         )
-        _require(
+        require(
             self.augmentation in ("none", "affine"),
             f"encoder.augmentation: expected none or affine, got {self.augmentation!r}",
         )
         sizes = {"compact": (32, 64), "planet": (64,)}[self.architecture]
-        _require(
+        require(
             self.image_size in sizes,
             f"encoder.image_size: {self.architecture} takes {sizes}, got {self.image_size}",
         )
@@ -200,7 +146,7 @@ class OnlineConfig:
     share: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(0 <= self.share <= 1, f"online.share: expected 0..1, got {self.share}")
+        require(0 <= self.share <= 1, f"online.share: expected 0..1, got {self.share}")
 
 
 @dataclass(frozen=True)
@@ -305,21 +251,21 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         for name, choices in self._CHOICES.items():
             value = getattr(self, name)
-            _require(value in choices, f"planner.{name}: expected {choices}, got {value!r}")
+            require(value in choices, f"planner.{name}: expected {choices}, got {value!r}")
         for name in ("horizon", "particles", "iterations", "verify_particles"):
             value = getattr(self, name)
-            _require(value >= 1, f"planner.{name}: expected at least 1, got {value}")
-        _require(
+            require(value >= 1, f"planner.{name}: expected at least 1, got {value}")
+        require(
             2 <= self.elites <= self.candidates,
             f"planner.elites: expected 2..candidates ({self.candidates}), got {self.elites}",
         )
         shares = ("p_random", "delta_s", "delta_c", "relaxation", "min_stddev")
         for name in (*shares, "kept_elites", "stop_stddev"):
             value = getattr(self, name)
-            _require(0 <= value <= 1, f"planner.{name}: expected 0..1, got {value}")
+            require(0 <= value <= 1, f"planner.{name}: expected 0..1, got {value}")
         for name, low, high in (("decay", 1, 10), ("noise_exponent", 0, 10)):
             value = getattr(self, name)
-            _require(low <= value <= high, f"planner.{name}: expected {low}..{high}, got {value}")
+            require(low <= value <= high, f"planner.{name}: expected {low}..{high}, got {value}")
 
 
 # Planner settings of LS3 Table 3, a column a domain.
@@ -375,10 +321,4 @@ class LS3Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values, ready for YAML."""
-        return _plain(asdict(self))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+        return plain(asdict(self))

@@ -8,8 +8,9 @@ import yaml
 
 from safe_skills import cli
 from safe_skills.data.checkpoint import load_checkpoint
+from safe_skills.data.settings import ConfigError
 from safe_skills.experiments import selection, train
-from safe_skills.ls3.config import ConfigError, LS3Config
+from safe_skills.ls3.config import LS3Config
 from safe_skills.paths import config_file
 
 TINY = {

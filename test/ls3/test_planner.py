@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from safe_skills.ls3.config import ConfigError, PlannerConfig, planner_profile
+from safe_skills.data.settings import ConfigError
+from safe_skills.ls3.config import PlannerConfig, planner_profile
 from safe_skills.ls3.inference import Kernels
 from safe_skills.ls3.planner import Planner, PlanOutcome, WarmStart, noise_mixing
 

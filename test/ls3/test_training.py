@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from safe_skills.data.latents import EpisodeLabels
+from safe_skills.data.settings import ConfigError
 from safe_skills.experiments.train import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import ConfigError, LS3Config, planner_profile
+from safe_skills.ls3.config import LS3Config, planner_profile
 from safe_skills.ls3.learners import ValueLearner
 from safe_skills.ls3.training import ResumeError, Trainer, TrainingEpisode
 
