@@ -19,21 +19,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from safe_skills.data.files import replacing
 from safe_skills.data.latents import EpisodeLabels, LatentReplay
+from safe_skills.data.run_state import (
+    optimizer_tensors,
+    part,
+    read_state,
+    restore_optimizer,
+    write_state,
+)
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.learners import EncoderLearner, Learner, generator_of, latent_learners
 
 STATE = "state.safetensors"
 SAVE_PERIOD = 20.0  # s between snapshots within a phase
-
-
-class ResumeError(ValueError):
-    """A training state that does not belong to this run, or is damaged."""
 
 
 @dataclass(frozen=True)
@@ -276,10 +276,8 @@ class Trainer:
         metadata = {
             "progress": json.dumps(asdict(self.progress)),
             "steps": json.dumps(steps),
-            "identity": self._identity(),
         }
-        with replacing(self.folder / STATE) as temporary:
-            save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata)
+        write_state(self.folder / STATE, tensors, metadata, self._identity())
 
     def _identity(self) -> str:
         """What a state must share with this run: seed, model and size of the data set."""
@@ -287,26 +285,15 @@ class Trainer:
         return json.dumps({"seed": self.seed, "frames": len(self.images), "model": model})
 
     def _resume(self) -> None:
-        path = self.folder / STATE
-        if not path.is_file():
+        tensors, metadata = read_state(self.folder / STATE, self._identity())
+        if tensors is None:
             return
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ResumeError(f"{path} is damaged ({error}); remove it to start again") from None
-        if metadata.get("identity") != self._identity():
-            raise ResumeError(
-                f"{path} was written with another seed, configuration or data set; "
-                f"choose another folder or remove it to start again"
-            )
         self.progress = Progress(**json.loads(metadata["progress"]))
         steps = json.loads(metadata["steps"])
-        self.agent.models.load_state_dict(_part(tensors, "model."))
+        self.agent.models.load_state_dict(part(tensors, "model."))
         for learner in self._all:
             learner.steps = steps[learner.name]
-            _restore_learner(learner, _part(tensors, f"{learner.name}."))
+            _restore_learner(learner, part(tensors, f"{learner.name}."))
         if "normalization" in self.progress.finished:
             self._fill_replay()
 
@@ -315,15 +302,10 @@ def _as_bytes(images: np.ndarray) -> np.ndarray:
     return np.round(images * 255.0).astype(np.uint8)
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-
-
 def _learner_tensors(learner: Learner) -> dict[str, Tensor]:
     tensors = {f"{learner.name}.generator": learner.generator.get_state()}
-    for index, state in learner.optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            tensors[f"{learner.name}.adam.{index}.{key}"] = value
+    for name, value in optimizer_tensors(learner.optimizer).items():
+        tensors[f"{learner.name}.adam.{name}"] = value
     if learner.target is not None:
         for name, value in learner.target.state_dict().items():
             tensors[f"{learner.name}.target.{name}"] = value
@@ -332,10 +314,6 @@ def _learner_tensors(learner: Learner) -> dict[str, Tensor]:
 
 def _restore_learner(learner: Learner, tensors: dict[str, Tensor]) -> None:
     learner.generator.set_state(tensors["generator"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _part(tensors, "adam.").items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": state})
+    restore_optimizer(learner.optimizer, part(tensors, "adam."))
     if learner.target is not None:
-        learner.target.load_state_dict(_part(tensors, "target."))
+        learner.target.load_state_dict(part(tensors, "target."))

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from safe_skills.data.latents import EpisodeLabels
+from safe_skills.data.run_state import ResumeError
 from safe_skills.data.settings import ConfigError
 from safe_skills.experiments.train import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config, planner_profile
 from safe_skills.ls3.learners import ValueLearner
-from safe_skills.ls3.training import ResumeError, Trainer, TrainingEpisode
+from safe_skills.ls3.training import Trainer, TrainingEpisode
 
 LATENT_MODELS = ("dynamics", "value", "safe_set", "constraint", "goal")
 SHORT = {
