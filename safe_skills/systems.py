@@ -150,6 +150,10 @@ WORLD_WAITS = 3600.0
 """In lockstep the world stands still until a command comes: waiting makes nothing stale [s]."""
 
 
+RECORDERS = ("run_recorder", "bag_recorder")
+"""Nodes that the simulator waits for, so that no record lacks the first steps."""
+
+
 def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     checkpoint = values["checkpoint"] or f"cable_{values['layout']}"
     simulated = values["robot"] == "sim"
@@ -205,8 +209,10 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         # A step takes 25 ms: what is looked for less often begins many frames late.
         nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05}))
     if simulated:
+        recorders = [node.name for node in nodes if node.executable in RECORDERS]
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
+        simulator["audience"] = ",".join(recorders)
         nodes.append(NodeSpec("simulator", {**simulator, **state, **overview}))
     return tuple(nodes)
 

@@ -185,6 +185,8 @@ class PlannerConfig:
         returned: "verified" re-evaluates the final mean and the best elites with fresh particles
             and returns the best of them; "best" is the released code's best sequence.
         verify_particles: particles of that last test, more than `particles` where those are few.
+            With `constraint_over` "max" it should be as many as `particles`: of more, one is likely
+            to reject whatever the search had found, and the robot holds for nothing.
         infeasible: "max_safe_set" returns the plan below delta_c that is nearest to the safe set,
             else holds; "hold" always holds; "random" is the released code's uniform action, for
             reproduction only.
@@ -283,6 +285,7 @@ PROFILES = {
     "realtime": PlannerConfig(
         candidates=64,
         particles=5,
+        verify_particles=5,
         elites=8,
         iterations=2,
         constraint_over="max",

@@ -29,6 +29,9 @@ START_PAUSE = 0.05
 LONGEST_TICK = 0.1
 """Seconds of simulation that one timer call makes up for; what is beyond is lost."""
 
+AUDIENCE_PATIENCE = 20.0
+"""Seconds that the first image waits for those who record the run."""
+
 IN_LOCKSTEP = ("servo_cp", "jaw/servo_jp", "hold", "state_command")
 """Commands that make sense where time stands still."""
 
@@ -68,6 +71,11 @@ class Simulator(SkillNode):
         "overview": Param(False, "Whether to render a perspective view for people."),
         "overview_size": Param([640, 480], "Its width and height in pixels.", low=16, high=4096),
         "image_size": Param(64, "Side of the camera's image in pixels.", low=64, high=1024),
+        "audience": Param(
+            "",
+            "Nodes, separated by commas, that hear `episode` before the first image is shown, "
+            "so that they miss none; waits 20 s at most.",
+        ),
         "state_rate": Param(100.0, "Rate of the arm's state [Hz].", low=1.0, high=1000.0),
     }
 
@@ -101,6 +109,8 @@ class Simulator(SkillNode):
         self._stamp = Time()
         self._begun = False
         self._substep = 0
+        self._audience = {name for name in self.param("audience").split(",") if name}
+        self._patience_ends = time.monotonic() + AUDIENCE_PATIENCE
         self._lost_time = 0.0
         self._ended = {"successes": 0, "violations": 0, "episodes": 0}
 
@@ -205,12 +215,27 @@ class Simulator(SkillNode):
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now >= self._pause_until:
+        if self._audience:
+            self._await_audience(now)
+        elif now >= self._pause_until:
             if self._realtime:
                 self._pass_time(now)
             elif not self._run.done and (not self._lockstep.waiting or self._lockstep.due(now)):
                 self._publish_image(now)
         self._publish_state()
+
+    def _await_audience(self, now: float) -> None:
+        """Lets the next tick begin once everyone listens."""
+        listeners = self.get_subscriptions_info_by_topic(self._statuses.topic_name)
+        missing = self._audience - {endpoint.node_name for endpoint in listeners}
+        if missing and now < self._patience_ends:
+            return
+        if missing:
+            self.get_logger().warning(
+                f"the run begins without {', '.join(sorted(missing))}: their records lack its start"
+            )
+        self._audience = set()
+        self._at = now
 
     def _pass_time(self, now: float) -> None:
         elapsed, self._at = now - self._at, now

@@ -99,16 +99,16 @@ def processes(tmp_path):
 
 def test_a_run_in_processes_of_their_own(processes, checkpoint, tmp_path):
     path = tmp_path / "run.json"
-    # The recorder may find the planner while the first episode is on its way.
-    graph = processes(checkpoint=str(checkpoint), episodes="4", json=str(path))
+    graph = processes(checkpoint=str(checkpoint), episodes="2", json=str(path))
     graph.start()
     recorder = graph.children["run_recorder"]
     assert graph.until(lambda: recorder.poll() is not None, 90.0), graph.log("simulator")
     assert recorder.returncode == 0
     summary = json.loads(path.read_text())
-    assert summary["complete"] and summary["episodes"] == 4
+    assert summary["complete"] and summary["episodes"] == 2
     assert summary["processes"] == 6 and summary["peak_rss_mb"] > 600
-    assert summary["plans"] >= sum(done["steps"] for done in summary["episode_list"][1:]) - 1
+    # It hears the simulator from the start, and the planner, which came at the same time, soon.
+    assert summary["plans"] >= sum(done["steps"] for done in summary["episode_list"]) - 5
     graph.close()
     for name, child in graph.children.items():
         assert child.returncode == 0, (name, graph.log(name))

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -13,7 +14,7 @@ from safe_skills.envs.cable import CableEnv
 from safe_skills.envs.cable_layouts import find_layout
 from safe_skills.envs.cable_policies import RoutePolicy
 from safe_skills.msg import EpisodeStatus
-from safe_skills.nodes import qos
+from safe_skills.nodes import qos, simulator
 from safe_skills.nodes.conversions import nanoseconds, pose_from_message, rgb_from_image
 from safe_skills.nodes.conversions import pose_message as pack_pose
 from safe_skills.nodes.simulator import Simulator
@@ -270,6 +271,28 @@ def test_the_camera_is_described_and_sizes_are_parameters(graph):
     assert info.header == image.header == view.header
     np.testing.assert_allclose(info.k, [192, 0, 47.5, 0, 192, 47.5, 0, 0, 1])
     assert (view.width, view.height) == (160, 120)
+
+
+@pytest.mark.parametrize("clock", ["lockstep", "realtime"])
+def test_the_first_image_waits_for_those_who_record(graph, clock, lines):
+    images = graph.collect(Image, "camera/image_raw", qos.IMAGE)
+    node = graph.start(Simulator, audience="recorder", clock=clock)
+    graph.matched(node)
+    graph.spin(0.4)
+    assert images == []
+    recorder = graph.add(rclpy.create_node("recorder"))
+    recorder.create_subscription(EpisodeStatus, "episode", lambda message: None, qos.EVENT)
+    assert graph.until(lambda: images)
+    assert not [text for severity, text in lines if severity == "WARN"]
+
+
+def test_the_first_image_does_not_wait_for_ever(graph, monkeypatch, lines):
+    monkeypatch.setattr(simulator, "AUDIENCE_PATIENCE", 0.2)
+    images = graph.collect(Image, "camera/image_raw", qos.IMAGE)
+    graph.start(Simulator, audience="recorder,writer")
+    assert graph.until(lambda: images)
+    expected = "the run begins without recorder, writer: their records lack its start"
+    assert ("WARN", expected) in lines
 
 
 def test_bad_parameters_are_refused_in_one_line(graph):
