@@ -20,6 +20,7 @@ from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.ls3.config import PROFILES, LS3Config, PlannerConfig
 from safe_skills.nodes.base import AUTOSTART
 from safe_skills.nodes.composed import node_class
+from safe_skills.safer.config import SaferConfig
 from safe_skills.safety import GateLimits, GateState, standard_checks
 from safe_skills.systems import SYSTEMS, find_system
 
@@ -149,11 +150,31 @@ def parser_of(command):
     return parser
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "run"])
-def test_every_option_of_a_command_is_named(command):
-    known = {a.option_strings[0] for a in parser_of(command)._actions if a.option_strings}
-    (row,) = [line for line in rows(README) if line.startswith(f"| `safe-skills {command} ")]
-    assert set(re.findall(r"`(--\w+)`", row)) == known
+def parsers_with_options():
+    """Parsers by what follows `safe-skills`; bench's options are not in the README."""
+    for command in COMMANDS:
+        if command == "run":
+            continue
+        parser = parser_of(command)
+        parts = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        if parts and command != "bench":
+            yield from ((f"{command} {name}", part) for name, part in parts[0].items())
+        else:
+            yield command, parser
+
+
+PARSERS = dict(parsers_with_options())
+
+
+@pytest.mark.parametrize("words", PARSERS)
+def test_every_option_of_a_command_is_named(words):
+    command, _, part = words.partition(" ")
+    found = [line for line in rows(README) if line.startswith(f"| `safe-skills {command} ")]
+    if part:
+        found = [row for row in found if re.search(rf"`(safe-skills {command} )?{part}[ `]", row)]
+    (row,) = found
+    known = {a.option_strings[-1] for a in PARSERS[words]._actions if a.option_strings}
+    assert set(re.findall(r"`(--\w+)`", row)) == known - {"--help"}
 
 
 def test_commands_in_the_documents_exist_with_their_options():
@@ -231,6 +252,12 @@ def test_defaults_of_ls3_are_those_of_the_code():
     found = {match[1]: json.loads(match[2]) for match in found if match}
     assert {name for name in known if name.startswith("planner.")} <= set(found)
     assert found == {name: known[name] for name in found}
+
+
+def test_settings_and_defaults_of_safer_are_those_of_the_code():
+    known = dict(settings(SaferConfig()))
+    found = [re.match(r"^\| `(\w+\.\w+)` \| `([^`]+)` \|", row) for row in rows(DOCS["safer.md"])]
+    assert {match[1]: json.loads(match[2]) for match in found if match} == known
 
 
 def test_what_the_realtime_profile_changes_is_listed():

@@ -132,3 +132,25 @@ def load_checkpoint(
         raise CheckpointError(f"checkpoint {folder}: damaged: {line}") from None
     model_id = f"{config['task']}-{digest[:12]}"
     return Checkpoint(folder, config, metrics, tensors, model_id, digest)
+
+
+def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Gives a module the checkpoint's weights, and freezes it.
+
+    Raises:
+        CheckpointError: in one line: a tensor is missing, of another shape, or not finite.
+    """
+    expected = module.state_dict()
+    found = checkpoint.tensors
+    for name, tensor in expected.items():
+        if name not in found:
+            raise CheckpointError(f"checkpoint {checkpoint.folder}: tensor {name} is missing")
+        if found[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"checkpoint {checkpoint.folder}: tensor {name}: expected shape "
+                f"{tuple(tensor.shape)}, found {tuple(found[name].shape)}"
+            )
+        if not torch.isfinite(found[name]).all():
+            raise CheckpointError(f"checkpoint {checkpoint.folder}: tensor {name} has NaN")
+    module.load_state_dict({name: found[name] for name in expected})
+    module.requires_grad_(False).eval()

@@ -21,7 +21,7 @@ from safe_skills.data.latents import LatentReplay
 from safe_skills.experiments.arguments import positive
 from safe_skills.experiments.benchmark import in_turns, machine, median_ratio, print_table
 from safe_skills.experiments.plain_updates import plain
-from safe_skills.experiments.train import training_episode
+from safe_skills.experiments.train_ls3 import training_episode
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.learners import EncoderLearner, Learner, generator_of, latent_learners

@@ -1,256 +1,36 @@
-"""`safe-skills train`: collect what is missing, train offline, improve online, measure, save."""
+"""`safe-skills train METHOD TASK`: one command, a module a family of methods."""
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from torch.utils.tensorboard import SummaryWriter
-
-from safe_skills.data.episodes import (
-    FIRST_EVALUATION_SEED,
-    Episode,
-    EpisodeStore,
-    training_seed,
-)
-from safe_skills.data.latents import EpisodeLabels
-from safe_skills.data.provenance import revision
-from safe_skills.data.settings import ConfigError, from_mapping
-from safe_skills.data.vision import cable_mask
-from safe_skills.envs.cable_layouts import LAYOUTS
-from safe_skills.experiments.arguments import natural, positive
-from safe_skills.experiments.benchmark import print_table
-from safe_skills.experiments.collect import collect_cable
-from safe_skills.experiments.rollout import (
-    EpisodeRunner,
-    evaluate_checkpoint,
-    print_summaries,
-    summarize,
-)
-from safe_skills.experiments.selection import actor_folder, episodes_folder, select
-from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import LS3Config, planner_profile
-from safe_skills.ls3.training import Trainer, TrainingEpisode
-from safe_skills.paths import config_file
+import importlib
+from types import ModuleType
 
 HELP = (
-    "Train LS3 on the simulated cable: offline on demonstrations, random and violating episodes, "
-    "then online (Algorithm 1). Interrupt it at any time; the same command goes on."
+    "Train a method on a task and save a checkpoint. Interrupt it at any time; the same command "
+    "goes on."
 )
-PARTS = (
-    *("data", "loading", "encoder", "latents", "dynamics", "value", "safe_set", "constraint"),
-    *("goal", "online episodes", "online updates", "selection", "evaluation", "all"),
-)  # of a run's time; the learners from dynamics to goal run side by side
-ON_POLICY = ("demo", "online")  # kinds of episodes that the value function learns from
-EVALUATION_PROFILE = "realtime"
+METHODS = {
+    "ls3": ("train_ls3", "latent safe sets: plan in a learned latent space"),
+    "safer": ("train_safer", "skill prior from safe and unsafe experience"),
+    "parrot": ("train_safer", "skill prior from safe, successful experience"),
+    "context-parrot": ("train_safer", "PARROT with SAFER's safety variable c"),
+}
+
+
+def module_of(method: str) -> ModuleType:
+    """The module that configures and runs a method's training."""
+    return importlib.import_module(f"safe_skills.experiments.{METHODS[method][0]}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("method", choices=["ls3"])
-    parser.add_argument("task", choices=["cable"])
-    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
-    parser.add_argument(
-        "--setting", default="default", help="section of config/training/ls3_cable.yaml"
-    )
-    parser.add_argument("--seed", type=natural, default=0, help="of data, weights and scenes (0)")
-    parser.add_argument(
-        "--out", type=Path, help="run folder (default: outputs/train/ls3_cable_LAYOUT_SETTING_SEED)"
-    )
-    parser.add_argument(
-        "--data", type=Path, help="folder of episodes, made where missing (default: OUT/data)"
-    )
-    parser.add_argument("--updates", type=natural, help="online updates, in place of the setting's")
-    parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
-    parser.add_argument("--episodes", type=positive, default=50, help="of the evaluation (50)")
-
-
-def load_setting(name: str) -> tuple[dict[str, int], LS3Config]:
-    """Reads a section of the training configuration: numbers of episodes, and the model.
-
-    Raises:
-        ConfigError: for an unknown section or key.
-    """
-    settings = yaml.safe_load(config_file("training/ls3_cable.yaml").read_text(encoding="utf-8"))
-    if name not in settings:
-        raise ConfigError(f"unknown setting {name!r}; known: {', '.join(settings)}")
-    section = settings[name]
-    unknown = set(section) - {"data", "model"}
-    if unknown:
-        raise ConfigError(f"setting {name}: unknown key {unknown.pop()!r}; known: data, model")
-    return dict(section["data"]), from_mapping(LS3Config, section["model"])
-
-
-def training_episode(episode: Episode, agent: LS3Agent) -> TrainingEpisode:
-    """Turns a recorded episode into masks, as the camera node would make them, and labels."""
-    masks = np.stack([cable_mask(image, agent.mask_config) for image in episode.images])
-    labels = EpisodeLabels(
-        actions=(episode.actions / agent.action_limit).astype(np.float32),
-        rewards=episode.rewards,
-        costs=episode.costs,
-        on_policy=episode.kind in ON_POLICY,
-        online=episode.kind == "online",
-    )
-    return TrainingEpisode(masks, labels)
-
-
-class OnlineEpisodes:
-    """Gathers the K episodes of each update with the present agent; both are kept on disk.
-
-    Args:
-        agent: acts; its planner's profile comes from the configuration.
-        folder: one store of episodes, and one checkpoint of the agent that acted, an update.
-        seed: of scenes and planner.
-        runner: runs the episodes; each has a planner seeded by its scene.
-    """
-
-    def __init__(self, agent: LS3Agent, folder: Path, seed: int, runner: EpisodeRunner) -> None:
-        self.agent, self.folder, self.seed, self.runner = agent, folder, seed, runner
-        self.config = agent.config.online
-        self.summaries: dict[int, dict[str, Any]] = {}
-
-    def __call__(self, update: int) -> list[TrainingEpisode]:
-        """Runs, or reads back, the episodes of an update."""
-        store = EpisodeStore(episodes_folder(self.folder, update))
-        count = self.config.episodes_per_update
-        if len(store) < count:
-            first = update * count
-            seeds = [training_seed(self.seed, "online", first + k) for k in range(count)]
-            actor = actor_folder(self.folder, update)
-            self.agent.save(actor, {})
-            recorded = self.runner.record(actor, self.agent.layout, self.config.profile, seeds)
-            episodes, results = zip(*recorded, strict=True)
-            store.append(episodes)
-            self.summaries[update] = summarize(results)
-        return [training_episode(episode, self.agent) for episode in store]
-
-
-class Reporter:
-    """Shows a phase's progress and writes its loss to TensorBoard."""
-
-    def __init__(self, folder: Path) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description:28}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TimeElapsedColumn(),
-        )
-        self.writer = SummaryWriter(folder / "tensorboard")
-        self.bars: dict[str, Any] = {}
-        self.scalars = 0
-
-    def __call__(self, phase: str, done: int, total: int, loss: float) -> None:
-        """Reports the mean loss of the last iterations of a phase."""
-        if phase not in self.bars:
-            self.bars[phase] = self.progress.add_task(phase, total=total, loss=loss)
-        self.progress.update(self.bars[phase], completed=done, loss=loss)
-        self.writer.add_scalar(f"loss/{phase.split()[-1]}", loss, self.scalars)
-        self.scalars += 1
-
-    def episode_scalars(self, update: int, summary: dict[str, Any]) -> None:
-        """Writes the figures of an update's episodes."""
-        for name in ("success_rate", "violation_rate", "mean_return"):
-            self.writer.add_scalar(f"online/{name}", summary[name], update)
-
-
-def demonstrator_steps(episodes: list[Episode]) -> float:
-    """Mean steps to the goal of the successful demonstrations."""
-    return float(np.mean([len(e.actions) for e in episodes if e.kind == "demo" and e.success]))
+    """Adds the methods and their options."""
+    parsers = parser.add_subparsers(dest="method", metavar="METHOD", required=True)
+    for method, (_, summary) in METHODS.items():
+        module = module_of(method)
+        module.configure(parsers.add_parser(method, help=summary, description=module.HELP))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; returns the exit status."""
-    began = time.monotonic()
-    counts, config = load_setting(args.setting)
-    name = f"ls3_cable_{args.layout}_{args.setting}_{args.seed}"
-    out = args.out or Path("outputs/train") / name
-    seconds: dict[str, float] = {}
-
-    limit = np.full(2, LAYOUTS[args.layout].step_limit)
-    agent = LS3Agent(config, task="cable", layout=args.layout, action_limit=limit)
-    with _timed(seconds, "data"):
-        store = collect_cable(
-            args.data or out / "data",
-            args.layout,
-            **counts,
-            seed=args.seed,
-            workers=args.workers,
-            progress=True,
-        )
-    with _timed(seconds, "loading"):
-        episodes = list(store)
-        offline = [training_episode(episode, agent) for episode in episodes]
-    updates = config.online.updates if args.updates is None else args.updates
-    reporter = Reporter(out)
-    with EpisodeRunner(args.workers) as runner:
-        with reporter.progress:
-            trainer = Trainer(agent, offline, out, args.seed, reporter, threads=args.workers)
-            trainer.train_offline()
-            gather = OnlineEpisodes(agent, out / "online", args.seed, runner)
-            for update in trainer.train_online(updates, gather):
-                if update in gather.summaries:
-                    reporter.episode_scalars(update, gather.summaries[update])
-        seconds |= trainer.progress.seconds
-
-        checkpoint = out / "checkpoint"
-        agent.save(out / "last", {})
-        with _timed(seconds, "selection"):
-            selected = select(
-                out / "last",
-                gather.folder,
-                updates,
-                layout=args.layout,
-                profile=EVALUATION_PROFILE,
-                seed=args.seed,
-                used=updates * config.online.episodes_per_update,
-                runner=runner,
-            )
-        agent = LS3Agent.load(selected.checkpoint)
-        agent.save(checkpoint, {})
-        seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
-        with _timed(seconds, "evaluation"):
-            summary, _ = evaluate_checkpoint(
-                checkpoint, args.layout, planner_profile(EVALUATION_PROFILE), seeds, runner
-            )
-    seconds["all"] = time.monotonic() - began
-    demo_steps = demonstrator_steps(episodes)
-    metrics = {
-        "evaluation": summary,
-        "profile": EVALUATION_PROFILE,
-        "demonstrator_steps": demo_steps,
-        "setting": args.setting,
-        "data": counts,
-        "updates": updates,
-        "selected_update": selected.updates,
-        "selection": {str(update): row for update, row in selected.comparison.items()},
-        "seed": args.seed,
-        "revision": revision(),
-        "seconds": {part: round(seconds[part], 1) for part in PARTS if part in seconds},
-    }
-    agent.save(checkpoint, metrics)
-    print_table("time", ("part", "seconds"), list(_rows(metrics["seconds"])))
-    print_summaries(f"cable ({args.layout}), demonstrator {demo_steps:.1f} steps", {"LS3": summary})
-    Console().print(f"checkpoint: {checkpoint}, after {selected.updates} of {updates} updates")
-    return 0
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Notes the duration of a block."""
-    began = time.monotonic()
-    yield
-    seconds[name] = time.monotonic() - began
-
-
-def _rows(seconds: dict[str, float]) -> Iterator[tuple[str, str]]:
-    for part, value in seconds.items():
-        yield part.replace("_", " "), f"{value:.1f}"
+    """Trains; returns the exit status."""
+    return module_of(args.method).run(args)

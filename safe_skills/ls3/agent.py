@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from safe_skills.data.checkpoint import (
-    Checkpoint,
     CheckpointError,
     load_checkpoint,
+    load_weights,
     save_checkpoint,
 )
 from safe_skills.data.vision import MaskConfig, cable_mask
@@ -74,25 +74,9 @@ class LS3Agent:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"checkpoint {folder}: config.yaml: {error}") from None
-        agent._load_weights(checkpoint)
+        load_weights(agent.models, checkpoint)
+        agent.model_id, agent.metrics = checkpoint.model_id, checkpoint.metrics
         return agent
-
-    def _load_weights(self, checkpoint: Checkpoint) -> None:
-        expected = self.models.state_dict()
-        found = checkpoint.tensors
-        for name, tensor in expected.items():
-            if name not in found:
-                raise CheckpointError(f"checkpoint {checkpoint.folder}: tensor {name} is missing")
-            if found[name].shape != tensor.shape:
-                raise CheckpointError(
-                    f"checkpoint {checkpoint.folder}: tensor {name}: expected shape "
-                    f"{tuple(tensor.shape)}, found {tuple(found[name].shape)}"
-                )
-            if not torch.isfinite(found[name]).all():
-                raise CheckpointError(f"checkpoint {checkpoint.folder}: tensor {name} has NaN")
-        self.models.load_state_dict({name: found[name] for name in expected})
-        self.models.requires_grad_(False).eval()
-        self.model_id, self.metrics = checkpoint.model_id, checkpoint.metrics
 
     def save(self, folder: Path | str, metrics: Mapping[str, Any]) -> None:
         """Writes a checkpoint folder that `load` reads."""

@@ -9,7 +9,7 @@ import yaml
 from safe_skills import cli
 from safe_skills.data.checkpoint import load_checkpoint
 from safe_skills.data.settings import ConfigError
-from safe_skills.experiments import selection, train
+from safe_skills.experiments import selection, train_ls3, training_runs
 from safe_skills.ls3.config import LS3Config
 from safe_skills.paths import config_file
 
@@ -30,7 +30,7 @@ TINY = {
 def tiny(tmp_path, monkeypatch):
     path = tmp_path / "ls3_cable.yaml"
     path.write_text(yaml.safe_dump({"tiny": TINY}))
-    monkeypatch.setattr(train, "config_file", lambda name: path)
+    monkeypatch.setattr(training_runs, "config_file", lambda name: path)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(selection, "SCENES", 1)
 
@@ -99,8 +99,8 @@ def test_training_does_not_depend_on_how_the_work_is_shared_out(tiny, tmp_path):
 
 def test_shipped_settings_are_valid_and_the_papers():
     for name in yaml.safe_load(config_file("training/ls3_cable.yaml").read_text()):
-        train.load_setting(name)
-    counts, paper = train.load_setting("paper")
+        train_ls3.load_setting(name)
+    counts, paper = train_ls3.load_setting("paper")
     assert counts == {"demos": 420, "random": 150, "constraint": 100}
     assert paper.encoder.latent_dim == 32
     assert paper.encoder.beta == 1e-6
@@ -111,7 +111,7 @@ def test_shipped_settings_are_valid_and_the_papers():
 
 def test_unknown_settings_are_one_clear_line(capsys):
     with pytest.raises(ConfigError, match="unknown setting 'fast'; known: default, wide, paper"):
-        train.load_setting("fast")
+        train_ls3.load_setting("fast")
     assert cli.main(["train", "ls3", "cable", "--setting", "fast"]) == 2
     assert "unknown setting 'fast'" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import torch
 from safe_skills.data.latents import EpisodeLabels
 from safe_skills.data.run_state import ResumeError
 from safe_skills.data.settings import ConfigError
-from safe_skills.experiments.train import load_setting
+from safe_skills.experiments.train_ls3 import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config, planner_profile
