@@ -60,6 +60,10 @@ FRAMES = {"64x64": (64, 64), "640x480": (640, 480)}
 """Camera frames to encode: width and height."""
 
 
+class RunFailedError(ValueError):
+    """A run of the graph that did not end well; the message has the end of what it said."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the benchmark's options."""
     parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ValueError: in one line, for a parameter that cannot be used.
-        RuntimeError: a run of the graph failed; with the end of what it said.
+        RunFailedError: a run of the graph failed.
     """
     parse_overrides(args.parameters, [spec.name for spec in SYSTEM.nodes({})])
     encoder = time_encoder(LS3Agent.load(checkpoint_dir(f"cable_{args.layout}")))
@@ -212,7 +216,7 @@ def _wait(child: subprocess.Popen[bytes], limit: float, log: Path) -> None:
         status = f"no end within {limit:g} s"
     if status != 0:
         end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-        raise RuntimeError(f"the graph did not end well ({status}): " + " | ".join(end))
+        raise RunFailedError(f"the graph did not end well ({status}): " + " | ".join(end))
 
 
 def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -1,7 +1,6 @@
 """What every node of the graph shares: lifecycle, parameters, diagnostics, a clean exit."""
 
 import functools
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -14,7 +13,6 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Transition
 from rclpy.parameter import Parameter
@@ -25,6 +23,7 @@ from rclpy.timer import Timer
 
 from safe_skills.nodes import diagnostics
 from safe_skills.nodes.parameters import Param, ParameterError, resolve
+from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
 
 AUTOSTART = Param(True, "Configure and activate by itself; false leaves that to a manager.")
 
@@ -326,50 +325,6 @@ def _descriptor(row: Param) -> ParameterDescriptor:
                 FloatingPointRange(from_value=float(row.low), to_value=float(row.high), step=0.0)
             ]
     return descriptor
-
-
-def make_executor() -> Executor:
-    """Return a single-threaded executor, the quickest there is.
-
-    The EventsExecutor does in C++ what the SingleThreadedExecutor does in Python for every message:
-    a hop through a node takes well under a millisecond instead of two to three. It came to rclpy
-    after Jazzy.
-    """
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
-
-
-def spin_until(executor: Executor, stopped: Callable[[], bool], patience: float = 0.1) -> None:
-    """Spin until `stopped()`, asked after every callback or `patience` seconds."""
-    while not stopped():
-        executor.spin_once(timeout_sec=patience)
-
-
-class StopSignal:
-    """Turns SIGINT and SIGTERM into a flag, so that callbacks end before the process does."""
-
-    def __init__(self) -> None:
-        self.caught = 0
-
-    def __enter__(self) -> "StopSignal":
-        """Install the handlers."""
-        self._before = {s: signal.signal(s, self._catch) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Put back what was installed before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def __call__(self) -> bool:
-        """Whether a signal came."""
-        return self.caught != 0
-
-    def _catch(self, number: int, _frame: object) -> None:
-        self.caught = number
 
 
 def main_for(node_class: type[SkillNode], args: list[str] | None = None) -> int:

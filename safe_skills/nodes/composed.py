@@ -18,8 +18,9 @@ from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from safe_skills.nodes.base import SkillNode, StopSignal, make_executor, spin_until
+from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.run_recorder import RunRecorder
+from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
 from safe_skills.nodes.summary import RunLog
 from safe_skills.paths import config_file
 from safe_skills.systems import DISCOVERY, SYSTEMS, NodeSpec, Option, find_system

@@ -76,7 +76,9 @@ def test_a_parameter_that_cannot_be_used_is_refused_before_anything_runs(text, s
 
 def test_a_graph_that_refuses_to_run_ends_the_benchmark_with_what_it_said():
     args = parse("--episodes=1", "-p", "simulator.state_rate:=0.5")
-    with pytest.raises(RuntimeError, match=r"did not end well \(2\).*state_rate: expected 1"):
+    with pytest.raises(
+        bench_loop.RunFailedError, match=r"did not end well \(2\).*state_rate: expected 1"
+    ):
         bench_loop.measure("composed-lockstep", args)
 
 

@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
-from safe_skills.nodes.base import make_executor
+from safe_skills.nodes.spinning import make_executor
 
 torch.set_num_threads(1)
 

@@ -12,8 +12,9 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from safe_skills.nodes import qos
-from safe_skills.nodes.base import SkillNode, make_executor
+from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.spinning import make_executor
 
 
 class Echo(SkillNode):
