@@ -13,6 +13,7 @@ HELP = (
 BENCHMARKS: dict[str, str] = {
     "planner": "LS3's planner against a straightforward rendering of it",
     "training": "the learners against the same steps written member by member",
+    "prior": "SAFER's training against frames encoded a window at a time",
     "envs": "steps per second of the environments",
     "loop": "every hop of the graph from camera image to robot",
 }

@@ -44,7 +44,8 @@ def encode_steps(models: SkillPriorModels, steps: Steps) -> Encoded:
     """Encodes every frame once and inverts every action."""
     images = torch.from_numpy(steps.images)
     features = torch.cat([models.encoder(part) for part in images.split(CHUNK)])
-    windows = steps.windows(np.arange(len(steps)), models.config.posterior.window)
+    window = models.config.posterior.window if models.posterior else 1
+    windows = steps.windows(np.arange(len(steps)), window)
     actions = torch.from_numpy(steps.actions)
     parts = []
     for first in range(0, len(steps), CHUNK):

@@ -133,8 +133,8 @@ class SkillPrior:
 
     @property
     def window(self) -> int:
-        """States in Lambda, with the present one."""
-        return self.config.posterior.window
+        """States in Lambda, with the present one; without c, that one alone."""
+        return self.config.posterior.window if self.context_size else 1
 
     def eta(self, allowed: float = 0.15) -> float:
         """The bound |z|_inf <= eta for an allowed unsafe share, from the checkpoint's metrics.

@@ -132,8 +132,18 @@ class SkillPriorTrainer:
 
     def step(self) -> tuple[Terms, float]:
         """One iteration; the terms of the objective, and the norm of the gradient."""
+        found = self.update(self.batch())
+        self.iteration += 1
+        return found
+
+    def update(self, batch: Batch) -> tuple[Terms, float]:
+        """Descends the objective of one batch.
+
+        Raises:
+            DivergenceError: the objective or its gradient is not finite.
+        """
         config = self.prior.config
-        terms = self.terms(self.batch())
+        terms = self.terms(batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad()
@@ -145,7 +155,6 @@ class SkillPriorTrainer:
                 f"{terms.loss.item():g}; lower the learning rate, rho or the clipping norm"
             )
         self.optimizer.step()
-        self.iteration += 1
         return terms._replace(loss=terms.loss.detach()), float(norm)
 
     def batch(self) -> Batch:
