@@ -1,4 +1,4 @@
-"""Where launch files, parameter files and pretrained checkpoints lie, however we were installed."""
+"""Where launch files, parameters, robot descriptions and checkpoints lie, as installed."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def share_dir() -> Path:
-    """Folder that holds ``launch/`` and ``config/``.
+    """Folder that holds ``launch/``, ``config/`` and ``urdf/``.
 
     In a checkout (also after ``pip install -e``) it is the checkout, so that edited files are the
     ones in use; else the package's share folder as listed in the ament index.
@@ -57,5 +57,21 @@ def checkpoint_dir(name: str) -> Path:
         raise FileNotFoundError(
             f"no pretrained checkpoint '{name}' in {folder}; "
             f"there is: {', '.join(present) or 'none'}"
+        )
+    return path
+
+
+def urdf_file(name: str) -> Path:
+    """Path of ``urdf/<name>``, for example ``arm5.urdf``.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+    """
+    folder = share_dir() / "urdf"
+    path = folder / name
+    if not path.is_file():
+        present = sorted(file.name for file in folder.glob("*.urdf"))
+        raise FileNotFoundError(
+            f"no robot description '{name}' in {folder}; there is: {', '.join(present) or 'none'}"
         )
     return path

@@ -14,6 +14,8 @@ def installed(tmp_path, monkeypatch):
     share = tmp_path / "share" / "safe_skills"
     (share / "config" / "training").mkdir(parents=True)
     (share / "config" / "training" / "cable.yaml").write_text("")
+    (share / "urdf").mkdir()
+    (share / "urdf" / "arm.urdf").write_text("<robot/>")
     marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "safe_skills"
     marker.parent.mkdir(parents=True)
     marker.touch()
@@ -34,6 +36,7 @@ def test_installed_files_are_found(installed):
     share = installed / "share" / "safe_skills"
     assert paths.share_dir() == share
     assert paths.config_file("training/cable.yaml") == share / "config" / "training" / "cable.yaml"
+    assert paths.urdf_file("arm.urdf") == share / "urdf" / "arm.urdf"
     assert paths.checkpoint_dir("cable").name == "cable"
 
 
@@ -41,6 +44,7 @@ def test_installed_files_are_found(installed):
     ("find", "message"),
     [
         (paths.config_file, "no configuration file 'other' .*; there is: training/cable.yaml$"),
+        (paths.urdf_file, "no robot description 'other' .*; there is: arm.urdf$"),
         (paths.checkpoint_dir, "no pretrained checkpoint 'other' .*; there is: cable$"),
     ],
 )

@@ -14,13 +14,21 @@ import numpy as np
 from safe_skills.data.files import replacing
 
 FORMAT = "safe_skills episodes 1"
-KINDS = ("demo", "random", "constraint", "online")
+KINDS = ("demo", "random", "constraint", "online", "scripted")
 SHARD_EPISODES = 10
 FIRST_EVALUATION_SEED = 1_000_000
 """Scene seeds below are for training, those from here on for evaluation: they never meet."""
 
-_SEEDS_A_KIND = FIRST_EVALUATION_SEED // len(KINDS)
-_SEEDS_A_RUN = 10_000
+# First seed, seeds, and seeds a run. The kinds of the cable task share the seeds out; scripted
+# episodes are those of another environment.
+_SEEDS = {
+    "demo": (0, 250_000, 10_000),
+    "random": (250_000, 250_000, 10_000),
+    "constraint": (500_000, 250_000, 10_000),
+    "online": (750_000, 250_000, 10_000),
+    "scripted": (0, 1_000_000, 100_000),
+}
+_OPTIONAL = {"task": int, "noise": float}
 _SHARD_NAME = re.compile(rf"({'|'.join(KINDS)})-(\d{{5}})\.hdf5")
 
 
@@ -34,33 +42,39 @@ class Episode:
 
     Attributes:
         images: (n+1, H, W, 3) uint8 RGB.
-        masks: (n+1, H, W) uint8, 255 on the cable.
-        actions: (n, A) float32 [m].
+        masks: (n+1, H, W) uint8, 255 on the cable; None for tasks without.
+        actions: (n, A) float32, in the units of the environment.
         rewards: (n,) float32.
-        costs: (n,) float32, 1 from the violation on.
-        terminated: the goal was reached.
+        costs: (n,) float32, 1 for a step that violates the constraint.
+        terminated: the episode came to an end of its own.
         truncated: the horizon was reached.
+        success: the task was done; it holds for every step of the episode.
         kind: one of `KINDS`.
         seed: scene seed.
         policy: what acted, in words.
-        layout: layout of the environment.
         revision: software that made it.
-        violation: what touched the obstacle: "gripper", "cable" or "".
+        layout: layout of the environment; "" where there is but one.
+        violation: what first touched what it must not, as the environment names it, or "".
+        task: number of the environment's task; None where there is but one.
+        noise: actuation noise of the policy, in shares of a full action; None where not recorded.
     """
 
     images: np.ndarray
-    masks: np.ndarray
+    masks: np.ndarray | None
     actions: np.ndarray
     rewards: np.ndarray
     costs: np.ndarray
     terminated: bool
     truncated: bool
+    success: bool
     kind: str
     seed: int
     policy: str
-    layout: str
     revision: str
+    layout: str = ""
     violation: str = ""
+    task: int | None = None
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         for name, dimensions in (("images", 4), ("actions", 2)):
@@ -73,11 +87,12 @@ class Episode:
         height, width = self.images.shape[1:3]
         expected = {
             "images": (np.uint8, (steps + 1, height, width, 3)),
-            "masks": (np.uint8, (steps + 1, height, width)),
             "actions": (np.float32, (steps, size)),
             "rewards": (np.float32, (steps,)),
             "costs": (np.float32, (steps,)),
         }
+        if self.masks is not None:
+            expected["masks"] = (np.uint8, (steps + 1, height, width))
         for name, (dtype, shape) in expected.items():
             array = getattr(self, name)
             if array.dtype != dtype or array.shape != shape:
@@ -93,11 +108,6 @@ class Episode:
         return len(self.actions)
 
     @property
-    def success(self) -> bool:
-        """Whether the goal was reached."""
-        return bool((self.rewards == 0.0).any())
-
-    @property
     def episode_return(self) -> float:
         """Undiscounted sum of the rewards."""
         return float(self.rewards.sum())
@@ -106,11 +116,16 @@ class Episode:
 def training_seed(seed: int, kind: str, index: int) -> int:
     """Scene seed of the `index`-th training episode of a kind, below `FIRST_EVALUATION_SEED`.
 
-    Different kinds never share a seed, nor do different indices, nor do runs of seeds 0 to 24.
+    Different kinds of one environment never share a seed, nor do different indices, nor do runs of
+    seeds 0 to 24 (0 to 9 for scripted episodes).
+
+    Raises:
+        ValueError: an index beyond the seeds of a run.
     """
-    if not 0 <= index < _SEEDS_A_RUN:
-        raise ValueError(f"index: expected 0 to {_SEEDS_A_RUN - 1}, got {index}")
-    return KINDS.index(kind) * _SEEDS_A_KIND + (seed * _SEEDS_A_RUN + index) % _SEEDS_A_KIND
+    first, seeds, run = _SEEDS[kind]
+    if not 0 <= index < run:
+        raise ValueError(f"index: expected 0 to {run - 1}, got {index}")
+    return first + (seed * run + index) % seeds
 
 
 def write_shard(path: Path | str, episodes: Sequence[Episode]) -> None:
@@ -252,6 +267,8 @@ def _write_episode(group: h5py.Group, index: int, episode: Episode) -> None:
     steps = len(episode)
     for name in ("images", "masks"):
         frames = getattr(episode, name)
+        if frames is None:
+            continue
         group.create_dataset(
             f"observations/{name[:-1]}",
             data=frames,
@@ -280,22 +297,32 @@ def _write_episode(group: h5py.Group, index: int, episode: Episode) -> None:
         success=episode.success,
         violation=episode.violation,
     )
+    for name in _OPTIONAL:
+        value = getattr(episode, name)
+        if value is not None:
+            group.attrs[name] = value
 
 
 def _read_episode(group: h5py.Group) -> Episode:
     attributes = group.attrs
+    masks = group["observations"].get("mask")
+    optional = {
+        name: kind(attributes[name]) for name, kind in _OPTIONAL.items() if name in attributes
+    }
     return Episode(
         images=group["observations/image"][()],
-        masks=group["observations/mask"][()],
+        masks=None if masks is None else masks[()],
         actions=group["actions"][()],
         rewards=group["rewards"][()],
         costs=group["infos/cost"][()],
         terminated=bool(group["terminations"][()].any()),
         truncated=bool(group["truncations"][()].any()),
+        success=bool(attributes["success"]),
         kind=str(attributes["kind"]),
         seed=int(attributes["seed"]),
         policy=str(attributes["policy"]),
-        layout=str(attributes["layout"]),
         revision=str(attributes["revision"]),
+        layout=str(attributes["layout"]),
         violation=str(attributes["violation"]),
+        **optional,
     )

@@ -1,4 +1,4 @@
-"""Plane geometry shared by the environments and the robots."""
+"""Geometry shared by the environments and the robots."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def clip_set_point(
     measured: ArrayLike,
     action: ArrayLike,
     *,
-    max_step: float,
-    margin: float,
+    max_step: float | np.ndarray,
+    margin: float | np.ndarray,
     workspace: ArrayLike,
 ) -> np.ndarray:
-    """Accumulates one action into a position set-point, without wind-up.
+    """Accumulates one action into a set-point of n components, without wind-up.
 
     The action is added to the set-point, not to the measured position: a servo lags behind its
     set-point, and "measured + action" would lose that much motion at every step. So that a blocked
@@ -27,31 +27,31 @@ def clip_set_point(
     the measured position, and inside the workspace.
 
     Args:
-        set_point: (2,) current set-point [m].
-        measured: (2,) measured position [m].
-        action: (2,) displacement asked for [m]; each component is clipped to ``max_step``.
-        max_step: largest displacement a step, per component [m].
-        margin: lead allowed beyond one step, per component [m].
-        workspace: ((xmin, xmax), (ymin, ymax)) [m].
+        set_point: (n,) current set-point; positions in m, angles in rad.
+        measured: (n,) measured position.
+        action: (n,) displacement asked for; each component is clipped to ``max_step``.
+        max_step: largest displacement a step, of each component or (n,).
+        margin: lead allowed beyond one step, of each component or (n,).
+        workspace: n intervals, for example ((xmin, xmax), (ymin, ymax)).
 
     Returns:
-        (2,) float64, the new set-point [m].
+        (n,) float64, the new set-point.
 
     Raises:
         ValueError: a vector of another size or with a value that is not finite.
     """
-    set_point = _finite_pair("set-point", set_point)
-    measured = _finite_pair("measured position", measured)
-    action = _finite_pair("action", action)
     lower, upper = np.asarray(workspace, dtype=np.float64).T
+    set_point = _finite("set-point", set_point, len(lower))
+    measured = _finite("measured position", measured, len(lower))
+    action = _finite("action", action, len(lower))
     moved = set_point + np.clip(action, -max_step, max_step)
     lead = max_step + margin
     clipped = np.clip(np.clip(moved, measured - lead, measured + lead), lower, upper)
     return np.round(clipped, SET_POINT_DECIMALS)
 
 
-def _finite_pair(name: str, value: ArrayLike) -> np.ndarray:
-    pair = np.asarray(value, dtype=np.float64)
-    if pair.shape != (2,) or not np.isfinite(pair).all():
-        raise ValueError(f"{name}: expected 2 finite numbers, got {np.array2string(pair)}")
-    return pair
+def _finite(name: str, value: ArrayLike, size: int) -> np.ndarray:
+    vector = np.asarray(value, dtype=np.float64)
+    if vector.shape != (size,) or not np.isfinite(vector).all():
+        raise ValueError(f"{name}: expected {size} finite numbers, got {np.array2string(vector)}")
+    return vector

@@ -1,5 +1,8 @@
-"""Gymnasium environments: `safe_skills/Cable-v0`."""
+"""Gymnasium environments: `safe_skills/Cable-v0` and `safe_skills/Operation-v0`."""
 
 import gymnasium
 
 gymnasium.register("safe_skills/Cable-v0", entry_point="safe_skills.envs.cable:CableEnv")
+gymnasium.register(
+    "safe_skills/Operation-v0", entry_point="safe_skills.envs.operation:OperationEnv"
+)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pybullet
 from numpy.typing import ArrayLike
 
+from safe_skills.envs.bullet import Client
 from safe_skills.envs.cable_layouts import CableLayout
 
 PHYSICS_RATE = 240.0
@@ -38,18 +38,6 @@ class Contacts(NamedTuple):
     cable: bool
 
 
-class _Client:
-    """One headless PyBullet server; its attributes are PyBullet's functions bound to it."""
-
-    def __init__(self) -> None:
-        self._server = pybullet.connect(pybullet.DIRECT)
-
-    def __getattr__(self, name: str) -> Any:
-        function = partial(getattr(pybullet, name), physicsClientId=self._server)
-        setattr(self, name, function)
-        return function
-
-
 class CableScene:
     """Owns one PyBullet client: a cable of capsules held by a gripper on a table.
 
@@ -62,7 +50,7 @@ class CableScene:
     def __init__(self, layout: CableLayout) -> None:
         self.layout = layout
         self._link_length = layout.tail_length / LINKS
-        self._client = _Client()
+        self._client = Client()
         self._closed = False
         self._frame: tuple[int, np.ndarray, np.ndarray] | None = None
         self._build()

@@ -177,6 +177,7 @@ def drawn_episode(rng: np.random.Generator, kind: str) -> Episode:
         costs=costs,
         terminated=kind == "demo",
         truncated=kind != "demo",
+        success=kind == "demo",
         kind=kind,
         seed=0,
         policy="drawn",

@@ -79,6 +79,7 @@ def run_episode(
         costs=np.array(costs, np.float32),
         terminated=terminated,
         truncated=truncated,
+        success=info["success"],
         kind=kind,
         seed=seed,
         policy="ls3",

@@ -24,7 +24,7 @@ from safe_skills.data.settings import from_mapping
 from safe_skills.data.vision import cable_mask
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.arguments import natural, positive
-from safe_skills.experiments.collect import collect_cable
+from safe_skills.experiments.collect_cable import collect_cable
 from safe_skills.experiments.rollout import (
     EpisodeRunner,
     evaluate_checkpoint,

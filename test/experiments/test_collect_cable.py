@@ -12,7 +12,7 @@ import pytest
 from safe_skills.cli import main
 from safe_skills.data.episodes import Episode, EpisodeError, EpisodeStore, read_shard, training_seed
 from safe_skills.data.provenance import revision
-from safe_skills.experiments.collect import collect_cable, summarize
+from safe_skills.experiments.collect_cable import collect_cable, summarize
 
 COUNTS = {"demos": 11, "random": 2, "constraint": 2}
 
@@ -31,7 +31,8 @@ def assert_same_collection(one, other):
 
 
 def test_a_collection_holds_what_was_asked_for(collection):
-    assert collection.count() == {"demo": 11, "random": 2, "constraint": 2, "online": 0}
+    expected = {"demo": 11, "random": 2, "constraint": 2, "online": 0, "scripted": 0}
+    assert collection.count() == expected
     for kind in ("demo", "random", "constraint"):
         for index, episode in enumerate(collection.episodes(kind)):
             assert episode.seed == training_seed(0, kind, index)

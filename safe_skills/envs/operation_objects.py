@@ -1,0 +1,99 @@
+"""The objects of the Operation tasks: `random_urdfs` of pybullet_data, laid on their flat side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pybullet_data
+from scipy.spatial import ConvexHull, QhullError
+
+OBJECTS = 1000
+FILE_SCALE = 0.015
+"""Metres a unit of the mesh files, as their URDF files say."""
+
+_DIRECTIONS = 36
+_HEADINGS = np.arange(_DIRECTIONS) * (np.pi / _DIRECTIONS)
+_AXES = np.stack([np.cos(_HEADINGS), np.sin(_HEADINGS)])
+
+
+@dataclass(frozen=True)
+class ObjectMesh:
+    """One mesh at unit scale, its axes renamed so that the thinnest is z.
+
+    Attributes:
+        path: the mesh file.
+        centre: (3,) centre of the mesh's bounding box, in the file's frame and units.
+        quaternion: (4,) (x, y, z, w) rotation from the file's frame to the resting one.
+        hull: (n, 3) corners of the convex hull about the centre, resting frame [m at scale 1].
+    """
+
+    path: str
+    centre: np.ndarray
+    quaternion: tuple[float, float, float, float]
+    hull: np.ndarray
+
+    @property
+    def extents(self) -> np.ndarray:
+        """(3,) sizes of the bounding box, resting frame: length, width, thickness [m]."""
+        return np.ptp(self.hull, axis=0)
+
+
+# Rotations that turn the file's axis 0, 1 or 2 to z.
+_THINNEST_UP = {
+    0: (0.0, -np.sqrt(0.5), 0.0, np.sqrt(0.5)),
+    1: (np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)),
+    2: (0.0, 0.0, 0.0, 1.0),
+}
+_ROTATIONS = {
+    0: np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
+    1: np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
+    2: np.eye(3),
+}
+
+
+@lru_cache(maxsize=64)
+def load_mesh(number: int) -> ObjectMesh:
+    """Reads mesh `number` of random_urdfs.
+
+    Raises:
+        ValueError: there is no such mesh, or it is not a body (168 is all NaN).
+    """
+    path = (
+        Path(pybullet_data.getDataPath()) / "random_urdfs" / f"{number:03d}" / f"{number:03d}.obj"
+    )
+    if not path.is_file():
+        raise ValueError(f"object: expected 0 to {OBJECTS - 1}, got {number!r}")
+    lines = path.read_text(encoding="ascii").splitlines()
+    vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"object {number}: its mesh is not finite")
+    centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    thinnest = int(np.ptp(vertices, axis=0).argmin())
+    try:
+        corners = vertices[ConvexHull(vertices).vertices]
+    except QhullError as error:
+        raise ValueError(f"object {number}: its mesh has no volume") from error
+    hull = (corners - centre) @ _ROTATIONS[thinnest].T * FILE_SCALE
+    return ObjectMesh(str(path), centre, _THINNEST_UP[thinnest], hull)
+
+
+def narrowest(points: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Where a parallel gripper from above has the least to span.
+
+    Args:
+        points: (n, 2) outline from above [m].
+
+    Returns:
+        (2,) the middle of the outline along and across that direction, the heading of the direction
+        [rad, 0 to pi from x], and the width along it [m].
+    """
+    along = points @ _AXES
+    low, high = along.min(axis=0), along.max(axis=0)
+    best = int((high - low).argmin())
+    across = (best + _DIRECTIONS // 2) % _DIRECTIONS
+    middle = (low + high)[[best, across]] / 2
+    centre = middle[0] * _AXES[:, best] + middle[1] * _AXES[:, across]
+    return centre, float(_HEADINGS[best]), float((high - low)[best])
