@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("task", choices=["operation"])
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder of episodes (safe-skills collect)"
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folders of episodes (safe-skills collect)",
     )
     parser.add_argument(
         "--setting", default="default", help="section of config/training/operation.yaml"
@@ -143,13 +148,14 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("outputs/train") / name
     seconds: dict[str, float] = {}
     with timed(seconds, "loading"):
-        if not args.data.is_dir():
-            raise ConfigError(
-                f"{args.data}: no such folder; collect episodes with safe-skills collect "
-                f"{args.task} --out {args.data}"
-            )
+        for folder in args.data:
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"{folder}: no such folder; collect episodes with safe-skills collect "
+                    f"{args.task} --out {folder}"
+                )
         steps = read_steps(
-            EpisodeStore(args.data),
+            itertools.chain.from_iterable(map(EpisodeStore, args.data)),
             config.objective.label,
             image_size=config.encoder.image_size,
         )

@@ -111,7 +111,7 @@ class ObjectiveConfig:
     """
 
     contrastive: bool = True
-    rho: float = 1.0
+    rho: float = 2.0
     absolute_lambda: float | None = None
     kl_weight: float = 0.01
     freeze: str = "sample"

@@ -74,6 +74,13 @@ def test_train_then_load_then_do_nothing_again(method, folder, tmp_path, capsys)
     assert (out / "checkpoint" / "model.safetensors").read_bytes() == written
 
 
+def test_data_may_be_in_several_folders(folder, tmp_path):
+    more = store(tmp_path / "more", episodes(6, seed=1))
+    assert command("parrot", folder, tmp_path / "run", "--data", str(folder), str(more)) == 0
+    data = SkillPrior.load(tmp_path / "run" / "checkpoint").metrics["data"]
+    assert data["episodes"] == 26
+
+
 def test_freezing_is_told(folder, tmp_path, capsys):
     changes = ["--set", "objective.freeze_margin=0", "--set", "optimization.iterations=60"]
     assert command("safer", folder, tmp_path / "run", *changes) == 0
