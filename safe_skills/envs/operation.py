@@ -32,20 +32,16 @@ class OperationState(NamedTuple):
     Attributes:
         tool: measured pose and opening of the gripper.
         set_point: (4,) x, y, z [m] and yaw [rad].
-        opened: whether the fingers were last told to open.
         corners: (n, 3) corners of the object's convex hull [m].
         width: inner width of the container [m].
         rim: height of the container [m].
-        step: steps taken in this episode.
     """
 
     tool: ToolState
     set_point: np.ndarray
-    opened: bool
     corners: np.ndarray
     width: float
     rim: float
-    step: int
 
 
 class OperationEnv(gymnasium.Env):
@@ -103,11 +99,9 @@ class OperationEnv(gymnasium.Env):
         return OperationState(
             self.scene.tool,
             self._set_point.copy(),
-            self._opened,
             self.scene.object_corners(),
             self._task.width,
             self._task.height,
-            self._step,
         )
 
     def reset(
@@ -132,7 +126,6 @@ class OperationEnv(gymnasium.Env):
         tool = self.scene.tool
         # As a robot does that takes its measured position as the first set-point.
         self._set_point = np.array([*tool.position, tool.yaw])
-        self._opened = True
         self._step = 0
         return self._observe(), self._info(Contacts(False, False), success=False)
 
@@ -157,8 +150,7 @@ class OperationEnv(gymnasium.Env):
             workspace=WORKSPACE,
         )
         scene.command(self._set_point[:3], self._set_point[3])
-        self._opened = bool(action[4] > 0.0)
-        scene.grip(self._opened)
+        scene.grip(open_=bool(action[4] > 0.0))
         contacts = scene.advance(SUBSTEPS)
         success = scene.extracted()
         self._step += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,9 @@ OBJECT_COLOUR = (0.88, 0.22, 0.12)
 EYE, TARGET, FIELD_OF_VIEW = (0.40, -0.20, 0.46), (0.21, 0.0, 0.07), 33.0
 _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 
+Shapes = tuple[int, int]
+"""PyBullet's numbers of a collision and a visual shape."""
+
 
 class Contacts(NamedTuple):
     """What of the robot touched the container."""
@@ -73,7 +77,7 @@ class OperationScene:
     def __init__(self) -> None:
         self._client = Client()
         self._closed = False
-        self._shapes: dict[tuple[int, float], tuple[int, int]] = {}
+        self._shapes: dict[tuple[str | float, ...], Shapes] = {}
         self._container = self._object = None
         self._build()
 
@@ -249,12 +253,33 @@ class OperationScene:
         self._fingers = self._joints[5:]
 
     def _make_container(self, task: OperationTask) -> int:
+        shape, visual = self._cached(self._container_shapes, task.width, task.height)
+        place = (*CONTAINER_CENTRE, 0.0)
+        return self._client.createMultiBody(0.0, shape, visual, place, _UPRIGHT)
+
+    def _make_object(self, task: OperationTask, xy: ArrayLike, heading: float) -> int:
         client = self._client
-        long, reach = task.width / 2 + WALL, task.width / 2 + WALL / 2
-        half = (long, WALL / 2, task.height / 2)
-        across = (WALL / 2, task.width / 2, task.height / 2)
-        centre = task.height / 2
-        halves = [half, half, across, across]
+        self._hull = load_mesh(task.object).hull * task.scale
+        shape, visual = self._cached(self._object_shapes, task.object, task.scale)
+        turn = Rotation.from_euler("z", heading).as_quat()
+        height = -self._hull[:, 2].min() + DROP
+        body = client.createMultiBody(OBJECT_MASS, shape, visual, (*xy, height), turn)
+        client.changeDynamics(body, -1, activationState=pybullet.ACTIVATION_STATE_DISABLE_SLEEPING)
+        return body
+
+    def _cached(self, make: Callable[..., Shapes], *arguments: float) -> Shapes:
+        """Shapes outlive the bodies made of them: each is made once."""
+        key = (make.__name__, *arguments)
+        if key not in self._shapes:
+            self._shapes[key] = make(*arguments)
+        return self._shapes[key]
+
+    def _container_shapes(self, width: float, height: float) -> Shapes:
+        client = self._client
+        reach, centre = width / 2 + WALL / 2, height / 2
+        along = (width / 2 + WALL, WALL / 2, height / 2)
+        across = (WALL / 2, width / 2, height / 2)
+        halves = [along, along, across, across]
         places = [(0, reach, centre), (0, -reach, centre), (reach, 0, centre), (-reach, 0, centre)]
         boxes = [pybullet.GEOM_BOX] * 4
         shape = client.createCollisionShapeArray(
@@ -266,23 +291,11 @@ class OperationScene:
             visualFramePositions=places,
             rgbaColors=[(*WALL_COLOUR, 1.0)] * 4,
         )
-        return client.createMultiBody(0.0, shape, visual, (*CONTAINER_CENTRE, 0.0), _UPRIGHT)
+        return shape, visual
 
-    def _make_object(self, task: OperationTask, xy: ArrayLike, heading: float) -> int:
-        client, mesh = self._client, load_mesh(task.object)
-        self._hull = mesh.hull * task.scale
-        key = (task.object, task.scale)
-        if key not in self._shapes:
-            self._shapes[key] = self._mesh_shapes(mesh, task.scale)
-        shape, visual = self._shapes[key]
-        turn = Rotation.from_euler("z", heading).as_quat()
-        height = -self._hull[:, 2].min() + DROP
-        body = client.createMultiBody(OBJECT_MASS, shape, visual, (*xy, height), turn)
-        client.changeDynamics(body, -1, activationState=pybullet.ACTIVATION_STATE_DISABLE_SLEEPING)
-        return body
-
-    def _mesh_shapes(self, mesh: ObjectMesh, scale: float) -> tuple[int, int]:
-        """Collision and visual shape: origin in the centre, z along the thinnest side."""
+    def _object_shapes(self, number: int, scale: float) -> Shapes:
+        """Origin in the centre, z along the thinnest side."""
+        mesh = load_mesh(number)
         size = [FILE_SCALE * scale] * 3
         offset = Rotation.from_quat(mesh.quaternion).apply(-mesh.centre * size)
         shape = self._client.createCollisionShape(

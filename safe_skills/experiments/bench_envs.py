@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,16 +17,16 @@ import safe_skills.envs  # noqa: F401  registers them
 from safe_skills.data.files import write_json
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.cable_policies import Demonstrator
+from safe_skills.envs.operation_tasks import FIRST_EVALUATION_TASK
 from safe_skills.experiments.arguments import positive
 from safe_skills.experiments.benchmark import machine, print_table
+from safe_skills.experiments.operation_rollout import play
 from safe_skills.experiments.processes import worker_pool
 
 HELP = (
-    "Steps a second of safe_skills/Cable-v0 with frames and resets, under the demonstrator, by "
-    "number of processes."
+    "Steps a second of safe_skills/Cable-v0 and safe_skills/Operation-v0 with frames and resets, "
+    "under the scripted policies that collect data, by number of processes."
 )
-REFERENCE = 175.0
-"""Steps a second of processor time that the prototype of this scene ran, at 24 substeps."""
 
 
 class Share(NamedTuple):
@@ -35,52 +36,10 @@ class Share(NamedTuple):
     seconds: float
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments."""
-    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
-    parser.add_argument(
-        "--processes", type=positive, nargs="+", default=[1, 2], help="numbers of them (1 2)"
-    )
-    parser.add_argument("--episodes", type=positive, default=10, help="a process and turn (10)")
-    parser.add_argument("--rounds", type=positive, default=7, help="timed turns (7)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measures and prints; returns the exit status."""
-    rates: dict[int, list[tuple[float, float]]] = {count: [] for count in args.processes}
-    with ExitStack() as stack:
-        pools = {count: stack.enter_context(worker_pool(count)) for count in rates}
-        for count, pool in pools.items():
-            _turn(pool, count, args.layout, 1)  # starts the processes
-        for _ in range(args.rounds):
-            for count, pool in pools.items():
-                rates[count].append(_turn(pool, count, args.layout, args.episodes))
-    figures = {count: _figures(turns) for count, turns in rates.items()}
-    print_table(
-        f"safe_skills/Cable-v0 ({args.layout}), steps a second",
-        ("processes", "together", "quartiles", "of processor time", "to the reference"),
-        [_row(count, row) for count, row in figures.items()],
-    )
-    if args.json:
-        found = {"machine": machine(), "layout": args.layout, "reference": REFERENCE}
-        write_json(args.json, {**found, "processes": figures})
-    return 0
-
-
-def _turn(pool: ProcessPoolExecutor, count: int, layout: str, episodes: int) -> tuple[float, float]:
-    """Steps a second of `count` processes together, and those of processor time."""
-    began = time.perf_counter()
-    shares = list(pool.map(steps_of, [layout] * count, range(count), [episodes] * count))
-    passed = time.perf_counter() - began
-    steps = sum(share.steps for share in shares)
-    return steps / passed, steps / sum(share.seconds for share in shares)
-
-
-def steps_of(layout: str, number: int, episodes: int) -> Share:
-    """Runs whole episodes with frames, as collecting demonstrations does, without writing them."""
+def cable_steps(layout: str, number: int, episodes: int) -> int:
+    """Runs demonstrations with frames, as collecting them does; returns the steps."""
     env = gymnasium.make("safe_skills/Cable-v0", layout=layout).unwrapped
-    began, steps = time.process_time(), 0
+    steps = 0
     for episode in range(episodes):
         seed = 1000 * number + episode
         policy = Demonstrator(env.layout, np.random.default_rng([seed, 1]))
@@ -91,12 +50,97 @@ def steps_of(layout: str, number: int, episodes: int) -> Share:
             _, _, terminated, truncated, _ = env.step(action)
             done = terminated or truncated
             steps += 1
-    seconds = time.process_time() - began
     env.close()
-    return Share(steps, seconds)
+    return steps
 
 
-def _figures(turns: list[tuple[float, float]]) -> dict[str, Any]:
+def operation_steps(_layout: str, number: int, episodes: int) -> int:
+    """Runs noisy scripted episodes of the training tasks in turn; returns the steps."""
+    env = gymnasium.make("safe_skills/Operation-v0").unwrapped
+    steps = 0
+    for episode in range(episodes):
+        task = (episodes * number + episode) % FIRST_EVALUATION_TASK
+        steps += len(play(env, task, seed=1000 * number + episode).rewards)
+    env.close()
+    return steps
+
+
+class Environment(NamedTuple):
+    """What is measured, and steps a second of processor time that its prototype ran."""
+
+    steps: Callable[[str, int, int], int]
+    reference: float
+
+
+# The prototypes ran the same number of physics steps: 24 and 16.
+ENVIRONMENTS = {
+    "cable": Environment(cable_steps, 175.0),
+    "operation": Environment(operation_steps, 397.0),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    names = list(ENVIRONMENTS)
+    parser.add_argument("--envs", nargs="+", choices=names, default=names, help="which (all)")
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open", help="of the cable")
+    parser.add_argument(
+        "--processes", type=positive, nargs="+", default=[1, 2], help="numbers of them (1 2)"
+    )
+    parser.add_argument("--episodes", type=positive, default=10, help="a process and turn (10)")
+    parser.add_argument("--rounds", type=positive, default=7, help="timed turns (7)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints; returns the exit status."""
+    cases = [(name, count) for name in args.envs for count in args.processes]
+    rates: dict[tuple[str, int], list[tuple[float, float]]] = {case: [] for case in cases}
+    with ExitStack() as stack:
+        pools = {count: stack.enter_context(worker_pool(count)) for count in args.processes}
+        for name, count in cases:
+            _turn(pools[count], name, count, args.layout, 1)  # starts the processes
+        for _ in range(args.rounds):
+            for name, count in cases:
+                turn = _turn(pools[count], name, count, args.layout, args.episodes)
+                rates[name, count].append(turn)
+    figures: dict[str, Any] = {
+        name: {"reference": ENVIRONMENTS[name].reference, "processes": {}} for name in args.envs
+    }
+    for (name, count), turns in rates.items():
+        figures[name]["processes"][count] = _figures(turns, ENVIRONMENTS[name].reference)
+    headings = ("environment", "processes", "together", "quartiles", "of processor time", "ratio")
+    print_table(
+        "Steps a second; ratio of those of processor time to the prototype's",
+        headings,
+        [_row(name, count, figures[name]["processes"][count]) for name, count in cases],
+    )
+    if args.json:
+        found = {"machine": machine(), "layout": args.layout}
+        write_json(args.json, {**found, "environments": figures})
+    return 0
+
+
+def _turn(
+    pool: ProcessPoolExecutor, name: str, count: int, layout: str, episodes: int
+) -> tuple[float, float]:
+    """Steps a second of `count` processes together, and those of processor time."""
+    began = time.perf_counter()
+    work = [name] * count, [layout] * count, range(count), [episodes] * count
+    shares = list(pool.map(steps_of, *work))
+    passed = time.perf_counter() - began
+    steps = sum(share.steps for share in shares)
+    return steps / passed, steps / sum(share.seconds for share in shares)
+
+
+def steps_of(name: str, layout: str, number: int, episodes: int) -> Share:
+    """Runs whole episodes of an environment, without writing them."""
+    began = time.process_time()
+    steps = ENVIRONMENTS[name].steps(layout, number, episodes)
+    return Share(steps, time.process_time() - began)
+
+
+def _figures(turns: list[tuple[float, float]], reference: float) -> dict[str, Any]:
     together, of_processor = np.asarray(turns).T
     low, middle, high = np.percentile(together, (25, 50, 75)).tolist()
     median = float(np.median(of_processor))
@@ -104,13 +148,14 @@ def _figures(turns: list[tuple[float, float]]) -> dict[str, Any]:
         "steps_per_s": middle,
         "steps_per_s_quartiles": [low, high],
         "steps_per_processor_s": median,
-        "to_reference": median / REFERENCE,
+        "to_reference": median / reference,
     }
 
 
-def _row(count: int, row: dict[str, Any]) -> tuple[str, ...]:
+def _row(name: str, count: int, row: dict[str, Any]) -> tuple[str, ...]:
     low, high = row["steps_per_s_quartiles"]
     return (
+        name,
         str(count),
         f"{row['steps_per_s']:.0f}",
         f"{low:.0f} to {high:.0f}",
