@@ -16,7 +16,7 @@ COMMANDS = {
 }
 SUMMARIES = {
     "run": "run a system: the ROS 2 graph of a launch file, composed in one process",
-    "collect": "collect demonstrations, random and constraint-violating episodes",
+    "collect": "collect episodes of scripted policies, or draw the Operation tasks",
     "train": "train a method on a task, offline and online",
     "evaluate": "measure a checkpoint in its environment, without ROS",
     "bench": "measure the speed of planner, loop, training and environments",
