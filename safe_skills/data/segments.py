@@ -239,7 +239,7 @@ class Split:
 
     Attributes:
         train: learned from.
-        calibration: eta is chosen on these, and models are ranked on them.
+        calibration: eta is chosen on these.
         certification: bounds on the unsafe share are computed on these, which chose nothing.
         unseen: of the held-out tasks; None where there are none.
     """
@@ -248,6 +248,11 @@ class Split:
     calibration: Steps
     certification: Steps
     unseen: Steps | None
+
+    @property
+    def held_out(self) -> tuple[Steps, Steps]:
+        """What calibrates and what certifies."""
+        return self.calibration, self.certification
 
 
 def split(steps: Steps, *, hold_out: float, seed: int, held_out_tasks: Sequence[int] = ()) -> Split:

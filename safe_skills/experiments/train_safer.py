@@ -104,7 +104,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 class Reporter:
     """Shows the progress, writes TensorBoard scalars, and says when the freeze rule acts."""
 
-    def __init__(self, folder: Path, contrastive: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -114,9 +114,7 @@ class Reporter:
         )
         self.bar: Any = None
         self.writer = SummaryWriter(folder / "tensorboard")
-        self.contrastive = contrastive
         self.frozen = False
-        self.frozen_iterations: list[int] = []
 
     def __call__(self, done: int, total: int, means: dict[str, float]) -> None:
         """Reports means since the last call."""
@@ -127,8 +125,6 @@ class Reporter:
         for name, value in means.items():
             self.writer.add_scalar(f"objective/{name}", value, done)
         frozen = means["frozen"] > 0
-        if frozen:
-            self.frozen_iterations.append(done)
         if frozen != self.frozen:
             self.frozen = frozen
             self.progress.console.print(
@@ -167,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
             held_out_tasks=setting.held_out_tasks,
         )
     prior = SkillPrior(config, method=args.method, task=args.task, action_dim=steps.action_dim)
-    reporter = Reporter(out, config.objective.contrastive)
+    reporter = Reporter(out)
     with reporter.progress:
         trainer = SkillPriorTrainer(
             prior, parts.train, out, args.seed, reporter, threads=args.threads

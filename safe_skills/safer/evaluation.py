@@ -56,22 +56,29 @@ def encode_steps(models: SkillPriorModels, steps: Steps) -> Encoded:
     return Encoded(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
-def rank_steps(steps: Steps, encoded: Encoded) -> dict[str, Any]:
-    """Densities and rankings (SAFER Fig. 1) over the steps of a data set.
+def rank_steps(*parts: tuple[Steps, Encoded]) -> dict[str, Any]:
+    """Densities and rankings (SAFER Fig. 1) over the steps of one or more data sets.
 
     Returns:
-        Medians of log p; `pairs`: the ranking of all safe (successful or not) and all contact
-        steps; `first_contacts`: of safe steps of D_safe against steps that begin a contact.
+        Medians of log p; `pairs`: the ranking of all steps, unsafe where omega is 1;
+        `first_contacts`: that of the steps of D_safe and those that begin a contact.
     """
-    log_prob = encoded.log_prob
-    settled = steps.first | steps.safe
+    log_prob, kl = (
+        np.concatenate([getattr(encoded, name) for _, encoded in parts])
+        for name in ("log_prob", "kl")
+    )
+    omega, first, safe, unsafe = (
+        np.concatenate([getattr(steps, name) for steps, _ in parts])
+        for name in ("omega", "first", "safe", "unsafe")
+    )
+    settled = first | safe
     return {
-        "steps": len(steps),
-        "median_log_prob_safe": _median(log_prob[steps.safe]),
-        "median_log_prob_unsafe": _median(log_prob[steps.unsafe]),
-        "mean_kl": float(encoded.kl.mean()),
-        "pairs": ranking(log_prob, steps.omega),
-        "first_contacts": ranking(log_prob[settled], steps.first[settled]),
+        "steps": len(log_prob),
+        "median_log_prob_safe": _median(log_prob[safe]),
+        "median_log_prob_unsafe": _median(log_prob[unsafe]),
+        "mean_kl": float(kl.mean()),
+        "pairs": ranking(log_prob, omega),
+        "first_contacts": ranking(log_prob[settled], first[settled]),
     }
 
 
@@ -126,21 +133,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of a prior: rankings on held-out episodes and tasks, and the assurances."""
     rng = np.random.default_rng(seed)
-    encoded = {
-        name: encode_steps(models, steps)
-        for name in ("calibration", "certification", "unseen")
-        if (steps := getattr(split, name)) is not None
-    }
-    certification = independent(split.certification, rng)
-    chosen = encoded["certification"].radius
-    radii = Radii(chosen[certification[0]], chosen[certification[1]], config.unsafe_mix)
-    calibration = radii_of(split.calibration, encoded["calibration"], config.unsafe_mix)
+    chosen, held = ((part, encode_steps(models, part)) for part in split.held_out)
+    safe, unsafe = (held[1].radius[rows] for rows in independent(held[0], rng))
+    certification = Radii(safe, unsafe, config.unsafe_mix)
     metrics = {
-        "held_out_episodes": rank_steps(split.calibration, encoded["calibration"]),
-        "assurance": assure(calibration, radii, config, seed),
+        "held_out_episodes": rank_steps(chosen, held),
+        "assurance": assure(radii_of(*chosen, config.unsafe_mix), certification, config, seed),
     }
     if split.unseen is not None:
-        metrics["held_out_tasks"] = rank_steps(split.unseen, encoded["unseen"])
+        unseen = split.unseen, encode_steps(models, split.unseen)
+        metrics["held_out_tasks"] = rank_steps(unseen)
     return metrics
 
 

@@ -174,7 +174,8 @@ def test_metrics_of_a_trained_prior(tmp_path):
     parts = split(data(60), hold_out=0.5, seed=0, held_out_tasks=[2])
     trainer = train(tmp_path, steps=parts.train)
     metrics = evaluate(trainer.models, parts, CONFIG.assurance, 0)
-    assert metrics["held_out_episodes"]["steps"] == len(parts.calibration)
+    held_out = len(parts.calibration) + len(parts.certification)
+    assert metrics["held_out_episodes"]["steps"] == held_out
     assert metrics["held_out_tasks"]["steps"] == len(parts.unseen)
     etas = [level["eta"] for level in metrics["assurance"] if level["eta"] is not None]
     assert len(metrics["assurance"]) == 3
