@@ -15,6 +15,7 @@ METHODS = {
     "safer": ("train_safer", "skill prior from safe and unsafe experience"),
     "parrot": ("train_safer", "skill prior from safe, successful experience"),
     "context-parrot": ("train_safer", "PARROT with SAFER's safety variable c"),
+    "sac": ("train_sac", "soft actor-critic over a skill prior, or without one"),
 }
 
 

@@ -1,0 +1,144 @@
+"""Who chooses the abstract action: the prior itself within eta, or a policy learned over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from scipy.stats import truncnorm
+from torch import Tensor, nn
+
+from safe_skills.data.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+
+METHOD = "sac"
+ACTIONS = ("skill", "raw")
+"""What a policy's numbers mean: abstract actions z, or the robot's own actions."""
+
+
+class Actor(Protocol):
+    """Chooses actions from features."""
+
+    def act(self, features: np.ndarray) -> np.ndarray:
+        """The action (A,) for psi(s) (d,)."""
+
+
+def truncated_normal(rng: np.random.Generator, bound: float, size: int) -> np.ndarray:
+    """Draws z (size,) of N(0, I) truncated to |z|_inf <= bound."""
+    return truncnorm.rvs(-bound, bound, size=size, random_state=rng).astype(np.float32)
+
+
+class PriorActor:
+    """Samples the prior within its bound, whatever the state.
+
+    Args:
+        bound: eta.
+        action_dim: A.
+        rng: draws.
+    """
+
+    def __init__(self, bound: float, action_dim: int, rng: np.random.Generator) -> None:
+        self.bound, self.action_dim, self._rng = bound, action_dim, rng
+
+    def act(self, features: np.ndarray) -> np.ndarray:
+        """A draw (A,) of the truncated prior."""
+        return truncated_normal(self._rng, self.bound, self.action_dim)
+
+
+class SkillPolicy(nn.Module):
+    """pi(s): the mode of a policy that was learned over a prior's features.
+
+    tanh times the bound, so that no action leaves it (SAFER sec. 4.4).
+
+    Args:
+        features: d.
+        action_dim: A.
+        bound: eta for skill actions; 1 for raw ones.
+        hidden: widths of the hidden layers, ReLU between them.
+        actions: one of `ACTIONS`.
+        prior_id: model id of the prior whose features it reads.
+        task: environment's name.
+        task_number: which of its tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        action_dim: int,
+        bound: float,
+        hidden: Sequence[int],
+        actions: str,
+        prior_id: str,
+        task: str,
+        task_number: int,
+    ) -> None:
+        super().__init__()
+        if actions not in ACTIONS:
+            raise ValueError(f"actions: expected one of {ACTIONS}, got {actions!r}")
+        if not 0.0 < bound < np.inf:
+            raise ValueError(f"bound: expected a number above 0, got {bound}")
+        self.settings: dict[str, Any] = {
+            "features": features,
+            "action_dim": action_dim,
+            "bound": float(bound),
+            "hidden": list(hidden),
+            "actions": actions,
+            "prior_id": prior_id,
+            "task_number": task_number,
+        }
+        self.task, self.bound, self.actions, self.prior_id = task, float(bound), actions, prior_id
+        self.model_id = f"{task}-untrained"
+        self.metrics: dict[str, Any] = {}
+        widths = (features, *hidden)
+        layers: list[nn.Module] = []
+        for width, following in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(width, following), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], action_dim))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Actions (B, A) within the bound for psi(s) (B, d)."""
+        return self.bound * torch.tanh(self.layers(features))
+
+    @torch.inference_mode()
+    def act(self, features: np.ndarray) -> np.ndarray:
+        """The action (A,) for psi(s) (d,)."""
+        return self(torch.as_tensor(np.asarray(features, np.float32))[None])[0].numpy()
+
+    def save(self, folder: Path | str, metrics: Mapping[str, Any]) -> None:
+        """Writes a checkpoint folder that `load` reads."""
+        config = {"method": METHOD, "task": self.task, "policy": self.settings}
+        save_checkpoint(folder, config=config, tensors=self.state_dict(), metrics=metrics)
+
+    @classmethod
+    def load(cls, folder: Path | str, *, prior_id: str | None = None) -> SkillPolicy:
+        """Rebuilds a policy from a checkpoint folder.
+
+        Args:
+            folder: the checkpoint's.
+            prior_id: model id of the prior it is to be used with, any when None.
+
+        Raises:
+            CheckpointError: in one line, for a folder that is missing, damaged, of another method,
+                or learned over another prior.
+        """
+        checkpoint = load_checkpoint(folder, method=METHOD)
+        try:
+            policy = cls(task=checkpoint.config["task"], **checkpoint.config["policy"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"checkpoint {folder}: config.yaml: {error}") from None
+        if prior_id not in (None, policy.prior_id):
+            raise CheckpointError(
+                f"checkpoint {folder}: expected a policy over the prior {prior_id}, it was "
+                f"learned over {policy.prior_id}"
+            )
+        load_weights(policy, checkpoint)
+        policy.model_id, policy.metrics = checkpoint.model_id, checkpoint.metrics
+        return policy
