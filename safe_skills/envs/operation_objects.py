@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 import pybullet_data
 from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.transform import Rotation
 
 OBJECTS = 1000
 FILE_SCALE = 0.015
 """Metres a unit of the mesh files, as their URDF files say."""
-
-_DIRECTIONS = 36
-_HEADINGS = np.arange(_DIRECTIONS) * (np.pi / _DIRECTIONS)
-_AXES = np.stack([np.cos(_HEADINGS), np.sin(_HEADINGS)])
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,12 @@ class ObjectMesh:
         return np.ptp(self.hull, axis=0)
 
 
-# Rotations that turn the file's axis 0, 1 or 2 to z.
+# Quarter turns that bring the file's axis 0, 1 or 2 to z.
+_QUARTER = float(np.sqrt(0.5))
 _THINNEST_UP = {
-    0: (0.0, -np.sqrt(0.5), 0.0, np.sqrt(0.5)),
-    1: (np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)),
+    0: (0.0, -_QUARTER, 0.0, _QUARTER),
+    1: (_QUARTER, 0.0, 0.0, _QUARTER),
     2: (0.0, 0.0, 0.0, 1.0),
-}
-_ROTATIONS = {
-    0: np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
-    1: np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
-    2: np.eye(3),
 }
 
 
@@ -61,9 +54,8 @@ def load_mesh(number: int) -> ObjectMesh:
     Raises:
         ValueError: there is no such mesh, or it is not a body (168 is all NaN).
     """
-    path = (
-        Path(pybullet_data.getDataPath()) / "random_urdfs" / f"{number:03d}" / f"{number:03d}.obj"
-    )
+    name = f"{number:03d}"
+    path = Path(pybullet_data.getDataPath()) / "random_urdfs" / name / f"{name}.obj"
     if not path.is_file():
         raise ValueError(f"object: expected 0 to {OBJECTS - 1}, got {number!r}")
     lines = path.read_text(encoding="ascii").splitlines()
@@ -71,29 +63,11 @@ def load_mesh(number: int) -> ObjectMesh:
     if not np.isfinite(vertices).all():
         raise ValueError(f"object {number}: its mesh is not finite")
     centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    thinnest = int(np.ptp(vertices, axis=0).argmin())
+    quaternion = _THINNEST_UP[int(np.ptp(vertices, axis=0).argmin())]
+    turn = np.rint(Rotation.from_quat(quaternion).as_matrix())
     try:
         corners = vertices[ConvexHull(vertices).vertices]
     except QhullError as error:
         raise ValueError(f"object {number}: its mesh has no volume") from error
-    hull = (corners - centre) @ _ROTATIONS[thinnest].T * FILE_SCALE
-    return ObjectMesh(str(path), centre, _THINNEST_UP[thinnest], hull)
-
-
-def narrowest(points: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Where a parallel gripper from above has the least to span.
-
-    Args:
-        points: (n, 2) outline from above [m].
-
-    Returns:
-        (2,) the middle of the outline along and across that direction, the heading of the direction
-        [rad, 0 to pi from x], and the width along it [m].
-    """
-    along = points @ _AXES
-    low, high = along.min(axis=0), along.max(axis=0)
-    best = int((high - low).argmin())
-    across = (best + _DIRECTIONS // 2) % _DIRECTIONS
-    middle = (low + high)[[best, across]] / 2
-    centre = middle[0] * _AXES[:, best] + middle[1] * _AXES[:, across]
-    return centre, float(_HEADINGS[best]), float((high - low)[best])
+    hull = (corners - centre) @ turn.T * FILE_SCALE
+    return ObjectMesh(str(path), centre, quaternion, hull)
