@@ -116,11 +116,11 @@ class OperationEnv(gymnasium.Env):
         Raises:
             ValueError: a task out of range, or an unknown option.
         """
-        options = dict(options or {})
-        task = options.pop("task", self._task if self._number < 0 else self._number)
-        if options:
-            raise ValueError(f"options: expected 'task' only, got {sorted(options)}")
-        self._take(task)
+        options = options or {}
+        if unknown := set(options) - {"task"}:
+            raise ValueError(f"options: expected 'task' only, got {sorted(unknown)}")
+        if "task" in options:
+            self._take(options["task"])
         super().reset(seed=seed)
         self.scene.reset(self._task, self.np_random)
         tool = self.scene.tool

@@ -188,7 +188,7 @@ class OperationScene:
 
     def extracted(self) -> bool:
         """Whether the fingers hold the object, all of it at least 1 cm above the rim."""
-        lowest = self.object_corners()[:, 2].min()
+        lowest = float(self.object_corners()[:, 2].min())
         return lowest > self._rim + RIM_CLEARANCE and all(map(self.touching, arm5.FINGER_NAMES))
 
     def render(self, size: int = 48) -> np.ndarray:
