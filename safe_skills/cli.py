@@ -12,6 +12,7 @@ COMMANDS = {
     "collect": "safe_skills.experiments.collect",
     "train": "safe_skills.experiments.train",
     "evaluate": "safe_skills.experiments.evaluate",
+    "reproduce": "safe_skills.experiments.reproduce",
     "bench": "safe_skills.experiments.bench",
 }
 SUMMARIES = {
@@ -19,6 +20,7 @@ SUMMARIES = {
     "collect": "collect episodes of scripted policies, or draw the Operation tasks",
     "train": "train a method on a task, offline and online",
     "evaluate": "measure a checkpoint in its environment, without ROS",
+    "reproduce": "make a table or figure of a paper anew, beside the paper's numbers",
     "bench": "measure the speed of planner, loop, training and environments",
 }
 

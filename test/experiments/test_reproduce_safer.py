@@ -1,0 +1,112 @@
+"""SAFER's tables and figures: from measurements by hand, and, slowly, from nothing."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from safe_skills import cli
+from safe_skills.experiments.reproduce_safer import (
+    PAPER_TABLE_1,
+    RESULTS,
+    SCALES,
+    TABLE_1,
+    Run,
+    load_scale,
+)
+from safe_skills.safer.config import METHODS
+
+
+def ranking(share):
+    tops = {f"unsafe_in_top_{percent}_percent": share for percent in (1, 5, 10, 25)}
+    return {"pairs": {**tops, "unsafe_share": 0.2, "auc": 0.6}, "first_contacts": {"auc": 0.7}}
+
+
+def written(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Measurements of everything, so that no command has to run."""
+    run = Run(load_scale("cpu"), tmp_path / "runs")
+    for tasks in ("training", "evaluation"):
+        written(run.data(tasks).result, {})
+    for index, method in enumerate(METHODS):
+        shares = {"held_out_episodes": ranking(0.1 * index), "held_out_tasks": ranking(0.3)}
+        written(run.prior(method).result, shares)
+    row = {"eta": 0.8, "allowed": 0.15, "task": 34, "episodes": 100, "unsafe_steps": 0.1}
+    row |= {"unsafe_interval_95": [0.05, 0.2], "success_rate": 0.5, "contact_rate": 0.4}
+    written(run.calibration("safer").result, {"rows": [row, {**row, "task": None}]})
+    for number, name in enumerate(TABLE_1):
+        for task in run.scale.tasks:
+            for seed in run.scale.seeds:
+                figures = {"success_rate_at_end": 0.1 * seed, "violations": 10 * number + task}
+                values = {
+                    "training": {**figures, "violations_at_end": 7},
+                    "evaluation": {"success_rate": 0.5 + 0.1 * seed},
+                }
+                written(run.policy(name, task, seed).result, values)
+    return run
+
+
+def reproduced(runs, name, out):
+    words = ["reproduce", name, "--runs", str(runs.folder), "--out", str(out)]
+    assert cli.main(words) == 0
+    found = json.loads((out / f"{name}.json").read_text())
+    with (out / f"{name}.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == len(found["rows"])
+    assert (out / f"{name}.png").stat().st_size > 5000
+    assert found["scale"] == "cpu" and found["sizes"]["sac_steps"] == runs.scale.sac_steps
+    return found
+
+
+def test_table_1_has_means_over_tasks_and_seeds_beside_the_papers(runs, tmp_path):
+    found = reproduced(runs, "safer-table1", tmp_path / "out")
+    assert [row["method"] for row in found["rows"]] == list(PAPER_TABLE_1)
+    row = found["rows"][2]
+    assert row["runs"] == 4 and row["success_at_end"] == pytest.approx(0.05)
+    assert row["success"] == pytest.approx(0.55) and row["success_sd"] == pytest.approx(0.05)
+    assert row["violations_a_run"] == 20 + 34.5 and row["violations_in_last_1000"] == 7
+    assert row["paper_success"] == 0.127
+    assert any("train sac" in command for command in found["commands"])
+
+
+def test_figure_1_has_the_rankings_of_all_priors(runs, tmp_path):
+    found = reproduced(runs, "safer-fig1", tmp_path / "out")
+    shares = {
+        (row["method"], row["steps"]): row["unsafe_in_top_10_percent"] for row in found["rows"]
+    }
+    assert shares["parrot", "held out episodes"] == pytest.approx(0.1)
+    assert shares["safer", "held out tasks"] == pytest.approx(0.3) and len(shares) == 6
+
+
+def test_figure_4_has_the_share_beside_what_is_allowed(runs, tmp_path):
+    found = reproduced(runs, "safer-fig4", tmp_path / "out")
+    assert [row["task"] for row in found["rows"]] == [34, "all"]
+    assert found["rows"][0]["allowed"] == 0.15 and found["rows"][0]["high"] == 0.2
+
+
+def test_stages_need_only_what_other_stages_make():
+    for scale in SCALES:
+        run = Run(load_scale(scale), Path("runs"))
+        for result in RESULTS.values():
+            stages = result.stages(run)
+            made = [stage.result for stage in stages]
+            assert len(set(made)) == len(made)
+            assert {need for stage in stages for need in stage.after} <= set(made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RESULTS)
+def test_everything_is_made_from_nothing_and_only_once(name, tmp_path_factory, capsys):
+    folder = tmp_path_factory.getbasetemp() / "smoke"
+    words = ["reproduce", name, "--scale", "smoke", "--runs", str(folder / "runs")]
+    words += ["--out", str(folder / "out")]
+    assert cli.main(words) == 0
+    times = {path: path.stat().st_mtime for path in (folder / "runs").rglob("*.json")}
+    assert cli.main(words) == 0
+    assert {path: path.stat().st_mtime for path in times} == times
+    assert json.loads((folder / "out" / f"{name}.json").read_text())["rows"]
