@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from safe_skills.experiments.arguments import positive
-from safe_skills.experiments.reproduce_safer import RESULTS, SCALES, Run, load_scale
+from safe_skills.experiments.reproduce_safer import RESULTS
+from safe_skills.experiments.safer_runs import SCALES, Run, load_scale
 from safe_skills.experiments.stages import run_stages
 
 HELP = (

@@ -1,42 +1,28 @@
-"""What SAFER's tables and figures are made of, and how they are put together.
+"""SAFER's tables and figures, put together from what the commands of `safer_runs` measured.
 
-Every number comes from a command of `safe-skills` (`stages.Stage`); nothing is computed here but
-means over seeds.
+Nothing is computed here but means over seeds and sums over steps.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 
 from safe_skills.data.files import replacing, write_json, write_text
 from safe_skills.data.provenance import revision
-from safe_skills.data.settings import from_mapping
 from safe_skills.experiments.benchmark import machine, print_table
+from safe_skills.experiments.safer_runs import BOUNDS, TABLE_1, WITHOUT_C, Agent, Run
 from safe_skills.experiments.stages import Stage, read
-from safe_skills.paths import config_file
 from safe_skills.safer.config import METHODS
 
-SCALES = ("smoke", "cpu", "paper")
-PRIOR_SEED = 0
-
-# Rows of Table 1: name, whose prior, and what the agent chooses.
-TABLE_1 = {
-    "SAC": ("safer", "raw"),
-    "PARROT": ("parrot", "skill"),
-    "Context PARROT": ("context-parrot", "skill"),
-    "Prior Explore": ("safer", "explore"),
-    "SAFER": ("safer", "skill"),
-}
 # The paper's Table 1: mean success over its six tasks, and violations in all of them.
 PAPER_TABLE_1 = {
     "SAC": (0.004, 9656),
@@ -45,99 +31,6 @@ PAPER_TABLE_1 = {
     "Prior Explore": (0.017, 23100),
     "SAFER": (0.606, 2840),
 }
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Sizes of a reproduction; config/reproduce/safer.yaml explains them."""
-
-    data_steps: int
-    evaluation_data_steps: int
-    prior_setting: str
-    sac_steps: int
-    tasks: tuple[int, ...]
-    seeds: tuple[int, ...]
-    episodes: int
-
-
-def load_scale(name: str) -> Scale:
-    """Reads a scale of config/reproduce/safer.yaml."""
-    scales = yaml.safe_load(config_file("reproduce/safer.yaml").read_text(encoding="utf-8"))
-    return from_mapping(Scale, scales[name])
-
-
-@dataclass(frozen=True)
-class Run:
-    """The stages of a scale, in a folder.
-
-    Attributes:
-        scale: how large.
-        folder: of data, checkpoints and measurements.
-    """
-
-    scale: Scale
-    folder: Path
-
-    def data(self, tasks: str) -> Stage:
-        """Episodes of the "training" or the "evaluation" tasks."""
-        steps = self.scale.data_steps if tasks == "training" else self.scale.evaluation_data_steps
-        out = self.folder / "data" / tasks
-        words = ("collect", "operation", "--tasks", tasks, "--steps", steps, "--workers", 1)
-        return _stage(self.folder / "data" / f"{tasks}.json", *words, "--out", out)
-
-    def prior(self, method: str) -> Stage:
-        """A skill prior, ranked on the held-out episodes and tasks."""
-        data = [self.data(tasks) for tasks in ("training", "evaluation")]
-        folders = [self.folder / "data" / tasks for tasks in ("training", "evaluation")]
-        words = ("train", method, "operation", "--data", *folders)
-        return _stage(
-            self.folder / f"{method}.json",
-            *words,
-            *("--setting", self.scale.prior_setting, "--seed", PRIOR_SEED),
-            *("--out", self.folder / method),
-            after=[stage.result for stage in data],
-        )
-
-    def checkpoint(self, method: str) -> Path:
-        """Where `prior` puts the checkpoint."""
-        return self.folder / method / "checkpoint"
-
-    def calibration(self, method: str) -> Stage:
-        """The prior by itself within each eta, on the held-out tasks."""
-        return _stage(
-            self.folder / f"calibration_{method}.json",
-            *("evaluate", "operation", "--prior", self.checkpoint(method)),
-            *("--episodes", self.scale.episodes, "--workers", 1),
-            after=[self.prior(method).result],
-        )
-
-    def policy(self, row: str, task: int, seed: int) -> Stage:
-        """A policy of a row of Table 1."""
-        method, actions = TABLE_1[row]
-        name = f"{row.lower().replace(' ', '-')}_{task}_{seed}"
-        return _stage(
-            self.folder / "policies" / f"{name}.json",
-            *("train", "sac", "--prior", self.checkpoint(method), "--task", task),
-            *("--actions", actions, "--steps", self.scale.sac_steps, "--seed", seed),
-            *("--episodes", self.scale.episodes, "--out", self.folder / "policies" / name),
-            after=[self.prior(method).result],
-        )
-
-    def policies(self, row: str) -> list[Stage]:
-        """All policies of a row of Table 1."""
-        return [
-            self.policy(row, task, seed) for task in self.scale.tasks for seed in self.scale.seeds
-        ]
-
-    @cached_property
-    def sources(self) -> list[Stage]:
-        """Data and priors, which everything else needs."""
-        data = [self.data(tasks) for tasks in ("training", "evaluation")]
-        return [*data, *(self.prior(method) for method in METHODS)]
-
-
-def _stage(result: Path, *words: object, after: Sequence[Path] = ()) -> Stage:
-    return Stage(tuple(str(word) for word in words), result, tuple(after))
 
 
 @dataclass(frozen=True)
@@ -260,31 +153,84 @@ def _draw_calibration(figure: Figure, rows: list[dict[str, Any]]) -> None:
     axes.legend(ncols=2)
 
 
-def _policy_rows(run: Run) -> list[dict[str, Any]]:
+def _policy_rows(agents: dict[str, Agent], run: Run, *, one_task: bool) -> list[dict[str, Any]]:
     rows = []
-    for name in TABLE_1:
-        found = [read(stage) for stage in run.policies(name)]
+    for name, agent in agents.items():
+        found = [read(stage) for stage in run.policies(agent, _task(run, one_task))]
         at_end = [one["training"]["success_rate_at_end"] for one in found]
         measured = [one["evaluation"]["success_rate"] for one in found]
+        unsafe = [one["evaluation"]["unsafe_steps"] for one in found]
         violations = [one["training"]["violations"] for one in found]
         last = [one["training"]["violations_at_end"] for one in found]
-        paper_success, paper_violations = PAPER_TABLE_1[name]
-        rows.append(
-            {
-                "method": name,
-                "runs": len(found),
-                "success_at_end": float(np.mean(at_end)),
-                "success_at_end_sd": float(np.std(at_end)),
-                "success": float(np.mean(measured)),
-                "success_sd": float(np.std(measured)),
-                "violations_a_run": float(np.mean(violations)),
-                "violations_a_run_sd": float(np.std(violations)),
-                "violations_in_last_1000": float(np.mean(last)),
-                "paper_success": paper_success,
-                "paper_violations_a_run": paper_violations / 6,
-            }
-        )
+        row = {
+            "method": name,
+            "runs": len(found),
+            "eta": float(np.mean([one["eta"] for one in found])),
+            "success_at_end": float(np.mean(at_end)),
+            "success_at_end_sd": float(np.std(at_end)),
+            "success": float(np.mean(measured)),
+            "success_sd": float(np.std(measured)),
+            "unsafe_steps": float(np.mean(unsafe)),
+            "violations_a_run": float(np.mean(violations)),
+            "violations_a_run_sd": float(np.std(violations)),
+            "violations_in_last_1000": float(np.mean(last)),
+        }
+        if agents is TABLE_1:
+            success, violations_in_all = PAPER_TABLE_1[name]
+            row |= {"paper_success": success, "paper_violations_a_run": violations_in_all / 6}
+        rows.append(row)
     return rows
+
+
+def _task(run: Run, one_task: bool) -> int | None:
+    return run.scale.tasks[0] if one_task else None
+
+
+def _violation_rows(run: Run, window: int | None) -> list[dict[str, Any]]:
+    """Violations up to a step, or in the `window` steps before it; means over seeds."""
+    steps = np.linspace(0, run.scale.sac_steps, 21, dtype=int)[1:]
+    rows = []
+    for name, agent in TABLE_1.items():
+        for task in run.scale.tasks:
+            curves = [
+                violations_at(run.policy_folder(agent, task, seed) / "curve.csv", steps, window)
+                for seed in run.scale.seeds
+            ]
+            for step, value in zip(steps, np.mean(curves, axis=0), strict=True):
+                rows.append(
+                    {"method": name, "task": task, "step": int(step), "violations": float(value)}
+                )
+    return rows
+
+
+def violations_at(curve: Path, steps: np.ndarray, window: int | None = None) -> np.ndarray:
+    """Violations of a training up to each step, or in the window before; whole episodes count.
+
+    Args:
+        curve: the episodes, as `safe-skills train sac` writes them.
+        steps: (n,) of the environment.
+        window: steps; None counts from the beginning.
+    """
+    with curve.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    ends = np.array([int(row["last_step"]) for row in rows])
+    sums = np.concatenate(([0], np.cumsum([int(row["violations"]) for row in rows])))
+    steps = np.asarray(steps)
+    total = sums[np.searchsorted(ends, steps, side="right")]
+    if window is None:
+        return total
+    return total - sums[np.searchsorted(ends, np.maximum(steps - window, 0), side="right")]
+
+
+def _draw_violations(figure: Figure, rows: list[dict[str, Any]]) -> None:
+    tasks = sorted({row["task"] for row in rows})
+    for axes, task in zip(np.atleast_1d(figure.subplots(1, len(tasks))), tasks, strict=True):
+        for name in TABLE_1:
+            chosen = [row for row in rows if (row["method"], row["task"]) == (name, task)]
+            steps = [row["step"] for row in chosen]
+            axes.plot(steps, [row["violations"] for row in chosen], label=name)
+        axes.set(title=f"task {task}", xlabel="steps", ylabel="violations")
+    axes.legend(fontsize=7)
 
 
 def _draw_policies(figure: Figure, rows: list[dict[str, Any]]) -> None:
@@ -302,20 +248,44 @@ def _draw_policies(figure: Figure, rows: list[dict[str, Any]]) -> None:
 RESULTS = {
     "safer-table1": Result(
         "success and violations of five methods on held-out tasks",
-        lambda run: [*run.sources, *(s for row in TABLE_1 for s in run.policies(row))],
-        _policy_rows,
+        lambda run: run.learning(TABLE_1),
+        partial(_policy_rows, TABLE_1, one_task=False),
         _draw_policies,
     ),
     "safer-fig1": Result(
         "unsafe steps among those that a prior holds most likely",
-        lambda run: run.sources,
+        lambda run: [*run.data(), *(run.prior(method) for method in METHODS)],
         _ranking_rows,
         _draw_ranking,
     ),
     "safer-fig4": Result(
         "unsafe steps of the prior's own rollouts within each eta",
-        lambda run: [*run.sources, run.calibration("safer")],
+        lambda run: [*run.data(), run.prior("safer"), run.calibration("safer")],
         _calibration_rows,
         _draw_calibration,
+    ),
+    "safer-fig5": Result(
+        "violations so far over training",
+        lambda run: run.learning(TABLE_1),
+        partial(_violation_rows, window=None),
+        _draw_violations,
+    ),
+    "safer-fig6": Result(
+        "success and violations against eta, on one task",
+        lambda run: run.learning(BOUNDS, run.scale.tasks[0]),
+        partial(_policy_rows, BOUNDS, one_task=True),
+        _draw_policies,
+    ),
+    "safer-fig7": Result(
+        "violations of the last 1000 steps over training",
+        lambda run: run.learning(TABLE_1),
+        partial(_violation_rows, window=1000),
+        _draw_violations,
+    ),
+    "safer-fig8": Result(
+        "SAFER with and without its safety variable c",
+        lambda run: run.learning(WITHOUT_C),
+        partial(_policy_rows, WITHOUT_C, one_task=False),
+        _draw_policies,
     ),
 }

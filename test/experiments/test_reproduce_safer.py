@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from safe_skills import cli
-from safe_skills.experiments.reproduce_safer import (
-    PAPER_TABLE_1,
-    RESULTS,
+from safe_skills.experiments.reproduce_safer import PAPER_TABLE_1, RESULTS, violations_at
+from safe_skills.experiments.safer_runs import (
+    BOUNDS,
     SCALES,
     TABLE_1,
+    WITHOUT_C,
+    Agent,
     Run,
     load_scale,
 )
@@ -28,27 +30,39 @@ def written(path, values):
     path.write_text(json.dumps(values))
 
 
+def measure(run, agent, task, seed, violations):
+    training = {"success_rate_at_end": 0.1 * seed, "violations": violations}
+    values = {
+        "eta": 0.8,
+        "training": {**training, "violations_at_end": 7},
+        "evaluation": {"success_rate": 0.5 + 0.1 * seed, "unsafe_steps": 0.1},
+    }
+    if agent.allowed == 0.15:  # the bound that SAFER has anyway
+        return
+    written(run.policy(agent, task, seed).result, values)
+    curve = run.policy_folder(agent, task, seed) / "curve.csv"
+    curve.parent.mkdir()
+    curve.write_text(f"last_step,steps,violations\n600,600,{seed}\n1400,800,3\n10000,8600,5\n")
+
+
 @pytest.fixture
 def runs(tmp_path):
     """Measurements of everything, so that no command has to run."""
     run = Run(load_scale("cpu"), tmp_path / "runs")
-    for tasks in ("training", "evaluation"):
-        written(run.data(tasks).result, {})
+    for stage in run.data():
+        written(stage.result, {})
     for index, method in enumerate(METHODS):
         shares = {"held_out_episodes": ranking(0.1 * index), "held_out_tasks": ranking(0.3)}
         written(run.prior(method).result, shares)
+    written(run.prior("safer-without-c").result, {})
     row = {"eta": 0.8, "allowed": 0.15, "task": 34, "episodes": 100, "unsafe_steps": 0.1}
     row |= {"unsafe_interval_95": [0.05, 0.2], "success_rate": 0.5, "contact_rate": 0.4}
     written(run.calibration("safer").result, {"rows": [row, {**row, "task": None}]})
-    for number, name in enumerate(TABLE_1):
+    agents = {**TABLE_1, **WITHOUT_C, **BOUNDS}
+    for number, agent in enumerate(agents.values()):
         for task in run.scale.tasks:
             for seed in run.scale.seeds:
-                figures = {"success_rate_at_end": 0.1 * seed, "violations": 10 * number + task}
-                values = {
-                    "training": {**figures, "violations_at_end": 7},
-                    "evaluation": {"success_rate": 0.5 + 0.1 * seed},
-                }
-                written(run.policy(name, task, seed).result, values)
+                measure(run, agent, task, seed, violations=10 * number + task)
     return run
 
 
@@ -87,6 +101,38 @@ def test_figure_4_has_the_share_beside_what_is_allowed(runs, tmp_path):
     found = reproduced(runs, "safer-fig4", tmp_path / "out")
     assert [row["task"] for row in found["rows"]] == [34, "all"]
     assert found["rows"][0]["allowed"] == 0.15 and found["rows"][0]["high"] == 0.2
+
+
+def test_figures_5_and_7_count_violations_of_whole_episodes(runs, tmp_path):
+    found = reproduced(runs, "safer-fig5", tmp_path / "out")
+    chosen = [r for r in found["rows"] if (r["method"], r["task"]) == ("SAFER", 34)]
+    assert [row["step"] for row in chosen] == list(range(500, 10001, 500))
+    assert [row["violations"] for row in chosen[:3]] == [0, 0.5, 3.5]
+    assert chosen[-1]["violations"] == 8.5
+    found = reproduced(runs, "safer-fig7", tmp_path / "out")
+    chosen = [r for r in found["rows"] if (r["method"], r["task"]) == ("SAFER", 34)]
+    assert [row["violations"] for row in chosen[:5]] == [0, 0.5, 3.5, 3.0, 0]
+
+
+def test_figure_6_takes_the_policies_of_the_table_for_its_first_bound(runs, tmp_path):
+    found = reproduced(runs, "safer-fig6", tmp_path / "out")
+    assert [row["method"] for row in found["rows"]] == list(BOUNDS)
+    assert all(row["runs"] == len(runs.scale.seeds) for row in found["rows"])
+    same = [runs.policy_folder(Agent("safer", allowed=share), 34, 0) for share in (None, 0.15)]
+    assert same[0] == same[1]
+
+
+def test_figure_8_compares_priors_with_and_without_c(runs, tmp_path):
+    found = reproduced(runs, "safer-fig8", tmp_path / "out")
+    assert [row["method"] for row in found["rows"]] == ["SAFER", "SAFER without c"]
+    assert any("--set posterior.kind=none" in command for command in found["commands"])
+
+
+def test_a_curve_counts_nothing_before_the_first_episode_ends(tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text("last_step,violations\n10,2\n20,1\n")
+    assert violations_at(path, [5, 10, 19, 20]).tolist() == [0, 2, 2, 3]
+    assert violations_at(path, [10, 20, 25], 10).tolist() == [2, 1, 1]
 
 
 def test_stages_need_only_what_other_stages_make():
