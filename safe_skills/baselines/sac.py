@@ -16,11 +16,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import ActionNoise
-from torch import Tensor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
 
 from safe_skills.data.run_state import (
     optimizer_tensors,
@@ -103,6 +105,26 @@ class PriorExploreSAC(SAC):
         return action, self.policy.scale_action(action)
 
 
+class Pixels(BaseFeaturesExtractor):
+    """An encoder for frames; actor and critics each train one.
+
+    Args:
+        observation_space: of frames (3, S, S), as Stable-Baselines3 turns them.
+        make: makes the encoder, which takes frames (B, S, S, 3).
+        features: length of what it returns.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Box, make: Callable[[], nn.Module], features: int
+    ) -> None:
+        super().__init__(observation_space, features)
+        self.encoder = make()
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features (B, d) of frames (B, 3, S, S)."""
+        return self.encoder(observations.permute(0, 2, 3, 1))
+
+
 class SacRun:
     """Trains an agent; stopped and resumed anywhere, though a resumed run draws other numbers.
 
@@ -113,6 +135,7 @@ class SacRun:
         seed: of weights and draws.
         identity: what else a state must share with this run, as text.
         explore_with_prior: Prior-Explore.
+        encoder: for observations that are frames: makes an encoder, and the length of its features.
         report: called after every step with the steps done and the episodes so far.
     """
 
@@ -125,6 +148,7 @@ class SacRun:
         *,
         identity: str = "",
         explore_with_prior: bool = False,
+        encoder: tuple[Callable[[], nn.Module], int] | None = None,
         report: Callable[[int, list[EpisodeRecord]], None] = lambda *_: None,
     ) -> None:
         self.config, self.folder, self.report = config, Path(folder), report
@@ -140,7 +164,7 @@ class SacRun:
             batch_size=config.batch_size,
             tau=config.target_rate,
             gamma=config.discount,
-            policy_kwargs={"net_arch": list(config.hidden)},
+            policy_kwargs=_networks(config, encoder),
             seed=seed,
             device="cpu",
         )
@@ -155,9 +179,16 @@ class SacRun:
             self.save()
 
     def actor_tensors(self) -> dict[str, Tensor]:
-        """Weights of the actor's mode: `layers.<n>.weight` and `.bias`, ReLU between, tanh last."""
+        """Weights of the actor's mode: `layers.<n>.weight` and `.bias`, ReLU between, tanh last.
+
+        With an encoder its weights, too: `encoder.<name>`.
+        """
         actor = self.agent.actor
-        tensors = {f"layers.{name}": t for name, t in actor.latent_pi.state_dict().items()}
+        tensors = {}
+        if isinstance(actor.features_extractor, Pixels):
+            encoder = actor.features_extractor.encoder
+            tensors = {f"encoder.{name}": t for name, t in encoder.state_dict().items()}
+        tensors |= {f"layers.{name}": t for name, t in actor.latent_pi.state_dict().items()}
         last = len(actor.latent_pi)
         for name, tensor in actor.mu.state_dict().items():
             tensors[f"layers.{last}.{name}"] = tensor
@@ -208,6 +239,17 @@ class SacRun:
             "critic_optimizer": agent.critic.optimizer,
             "temperature_optimizer": agent.ent_coef_optimizer,
         }
+
+
+def _networks(
+    config: SacConfig, encoder: tuple[Callable[[], nn.Module], int] | None
+) -> dict[str, Any]:
+    networks: dict[str, Any] = {"net_arch": list(config.hidden)}
+    if encoder is not None:
+        networks["features_extractor_class"] = Pixels
+        networks["features_extractor_kwargs"] = {"make": encoder[0], "features": encoder[1]}
+        networks["normalize_images"] = False  # the encoder does
+    return networks
 
 
 class _Recorder(BaseCallback):

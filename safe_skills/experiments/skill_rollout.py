@@ -35,19 +35,21 @@ class SkillEpisode:
     episode_return: float
 
 
-def skill_env(prior: SkillPrior, task: int, actions: str, bound: float) -> gymnasium.Env:
+def skill_env(
+    prior: SkillPrior, task: int, actions: str, bound: float, observation: str = "features"
+) -> gymnasium.Env:
     """The environment of a task that takes a policy's actions, "skill" or "raw"."""
-    env = StateFeatures(OperationEnv(task=task), prior)
+    env = StateFeatures(OperationEnv(task=task), prior, observation)
     return SkillActions(env, bound) if actions == "skill" else env
 
 
 def run_episode(env: gymnasium.Env, actor: Actor, task: int, seed: int) -> SkillEpisode:
     """Runs one episode of an actor in a scene."""
-    features, info = env.reset(seed=seed, options={"task": task})
+    observation, info = env.reset(seed=seed, options={"task": task})
     costs, rewards = [], []
     done = False
     while not done:
-        features, reward, terminated, truncated, info = env.step(actor.act(features))
+        observation, reward, terminated, truncated, info = env.step(actor.act(observation))
         costs.append(float(info["cost"]))
         rewards.append(reward)
         done = terminated or truncated
@@ -79,7 +81,8 @@ def run_job(job: SkillJob) -> list[SkillEpisode]:
     prior = SkillPrior.load(job.prior, task="operation")
     policy = SkillPolicy.load(job.policy, prior_id=prior.model_id) if job.policy else None
     actions, bound = (policy.actions, policy.bound) if policy else ("skill", job.bound)
-    env = skill_env(prior, job.task, actions, bound)
+    observation = policy.observation if policy else "features"
+    env = skill_env(prior, job.task, actions, bound, observation)
     episodes = []
     for seed in job.seeds:
         actor = policy or PriorActor(bound, prior.action_dim, np.random.default_rng([seed, 2]))

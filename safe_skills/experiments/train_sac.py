@@ -26,8 +26,10 @@ from safe_skills.experiments.arguments import natural, positive, share
 from safe_skills.experiments.benchmark import print_table
 from safe_skills.experiments.skill_rollout import SkillJob, run_jobs, skill_env, summarize
 from safe_skills.experiments.training_runs import print_seconds, timed
+from safe_skills.safer.encoder import StateEncoder
 from safe_skills.safer.policy import SkillPolicy
 from safe_skills.safer.prior import SkillPrior
+from safe_skills.safer.skill_env import OBSERVATIONS
 
 HELP = (
     "Learn an Operation task with soft actor-critic: over a skill prior's abstract actions (SAFER, "
@@ -52,6 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="skill",
         help="what the agent chooses: abstract actions (default), raw ones, or raw ones while the "
         "prior explores",
+    )
+    parser.add_argument(
+        "--observation",
+        choices=OBSERVATIONS,
+        default="features",
+        help="what the agent sees: the prior's features (default), or frames",
     )
     bound = parser.add_mutually_exclusive_group()
     bound.add_argument(
@@ -105,7 +113,9 @@ def run(args: argparse.Namespace) -> int:
     actions = "skill" if args.actions == "skill" else "raw"
     config = SacConfig(steps=args.steps)
     seconds: dict[str, float] = {}
-    env = Scenes(skill_env(prior, args.task, actions, bound), args.seed)
+    env = Scenes(skill_env(prior, args.task, actions, bound, args.observation), args.seed)
+    seen = prior.config.encoder
+    encoder = seen if args.observation == "pixels" else None
     with _progress() as progress, timed(seconds, "training"):
         bar = progress.add_task("steps", total=config.steps, log="")
         training = SacRun(
@@ -113,14 +123,15 @@ def run(args: argparse.Namespace) -> int:
             config,
             out,
             args.seed,
-            identity=f"{prior.model_id} {args.task} {args.actions} {bound:.6g}",
+            identity=f"{prior.model_id} {args.task} {args.actions} {args.observation} {bound:.6g}",
             explore_with_prior=args.actions == "explore",
+            encoder=(lambda: StateEncoder(encoder), encoder.features) if encoder else None,
             report=lambda done, episodes: progress.update(bar, completed=done, log=_last(episodes)),
         )
         training.train()
     env.close()
     policy = SkillPolicy(
-        features=prior.config.encoder.features,
+        features=seen.features,
         action_dim=prior.action_dim,
         bound=bound,
         hidden=config.hidden,
@@ -128,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         prior_id=prior.model_id,
         task="operation",
         task_number=args.task,
+        encoder=encoder,
     )
     policy.load_state_dict(training.actor_tensors())
     checkpoint = out / "checkpoint"
@@ -140,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
     metrics = {
         "method": prior.method,
         "actions": args.actions,
+        "observation": args.observation,
         "task": args.task,
         "eta": bound,
         "seed": args.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from safe_skills.data.checkpoint import (
     load_weights,
     save_checkpoint,
 )
+from safe_skills.data.settings import from_mapping, plain
+from safe_skills.safer.config import EncoderConfig
+from safe_skills.safer.encoder import StateEncoder
 
 METHOD = "sac"
 ACTIONS = ("skill", "raw")
@@ -24,10 +28,10 @@ ACTIONS = ("skill", "raw")
 
 
 class Actor(Protocol):
-    """Chooses actions from features."""
+    """Chooses actions from observations of `skill_env.StateFeatures`."""
 
-    def act(self, features: np.ndarray) -> np.ndarray:
-        """The action (A,) for psi(s) (d,)."""
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """The action (A,) for psi(s) (d,), or for a frame."""
 
 
 def truncated_normal(rng: np.random.Generator, bound: float, size: int) -> np.ndarray:
@@ -47,13 +51,13 @@ class PriorActor:
     def __init__(self, bound: float, action_dim: int, rng: np.random.Generator) -> None:
         self.bound, self.action_dim, self._rng = bound, action_dim, rng
 
-    def act(self, features: np.ndarray) -> np.ndarray:
+    def act(self, observation: np.ndarray) -> np.ndarray:
         """A draw (A,) of the truncated prior."""
         return truncated_normal(self._rng, self.bound, self.action_dim)
 
 
 class SkillPolicy(nn.Module):
-    """pi(s): the mode of a policy that was learned over a prior's features.
+    """pi(s): the mode of a policy that was learned over a prior's features, or from frames.
 
     tanh times the bound, so that no action leaves it (SAFER sec. 4.4).
 
@@ -66,6 +70,7 @@ class SkillPolicy(nn.Module):
         prior_id: model id of the prior whose features it reads.
         task: environment's name.
         task_number: which of its tasks.
+        encoder: of the policy's own encoder, for one that sees frames; `features` is its length.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class SkillPolicy(nn.Module):
         prior_id: str,
         task: str,
         task_number: int,
+        encoder: EncoderConfig | None = None,
     ) -> None:
         super().__init__()
         if actions not in ACTIONS:
@@ -93,7 +99,10 @@ class SkillPolicy(nn.Module):
             "actions": actions,
             "prior_id": prior_id,
             "task_number": task_number,
+            "encoder": plain(asdict(encoder)) if encoder else None,
         }
+        self.observation = "pixels" if encoder else "features"
+        self.encoder = StateEncoder(encoder) if encoder else None
         self.task, self.bound, self.actions, self.prior_id = task, float(bound), actions, prior_id
         self.model_id = f"{task}-untrained"
         self.metrics: dict[str, Any] = {}
@@ -103,14 +112,16 @@ class SkillPolicy(nn.Module):
             layers += [nn.Linear(width, following), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], action_dim))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Actions (B, A) within the bound for psi(s) (B, d)."""
+    def forward(self, observations: Tensor) -> Tensor:
+        """Actions (B, A) within the bound for psi(s) (B, d), or for frames (B, S, S, 3) uint8."""
+        features = self.encoder(observations) if self.encoder else observations
         return self.bound * torch.tanh(self.layers(features))
 
     @torch.inference_mode()
-    def act(self, features: np.ndarray) -> np.ndarray:
-        """The action (A,) for psi(s) (d,)."""
-        return self(torch.as_tensor(np.asarray(features, np.float32))[None])[0].numpy()
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """The action (A,) for psi(s) (d,), or for a frame (S, S, 3) uint8."""
+        dtype = np.uint8 if self.encoder else np.float32
+        return self(torch.as_tensor(np.asarray(observation, dtype))[None])[0].numpy()
 
     def save(self, folder: Path | str, metrics: Mapping[str, Any]) -> None:
         """Writes a checkpoint folder that `load` reads."""
@@ -131,7 +142,10 @@ class SkillPolicy(nn.Module):
         """
         checkpoint = load_checkpoint(folder, method=METHOD)
         try:
-            policy = cls(task=checkpoint.config["task"], **checkpoint.config["policy"])
+            settings = dict(checkpoint.config["policy"])
+            if settings["encoder"] is not None:
+                settings["encoder"] = from_mapping(EncoderConfig, settings["encoder"], "encoder")
+            policy = cls(task=checkpoint.config["task"], **settings)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"checkpoint {folder}: config.yaml: {error}") from None
         if prior_id not in (None, policy.prior_id):

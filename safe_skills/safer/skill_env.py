@@ -8,25 +8,41 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from safe_skills.data.segments import shrink
 from safe_skills.safer.prior import SkillPrior
+
+OBSERVATIONS = ("features", "pixels")
 
 
 class StateFeatures(gymnasium.Wrapper):
     """Replaces frames by the prior's features, and keeps the window of states.
 
-    Observation: psi(s), (d,) float32, of the prior's frozen encoder. Actions are the task's own.
+    Observation: psi(s), (d,) float32, of the prior's frozen encoder; or, for a policy with an
+    encoder of its own, "pixels": the frame as the prior's encoder takes it, (S, S, 3) uint8.
+    Actions are the task's own.
 
     Args:
         env: its observations are the prior's camera frames.
         prior: encodes them.
+        observation: one of `OBSERVATIONS`.
     """
 
-    def __init__(self, env: gymnasium.Env, prior: SkillPrior) -> None:
+    def __init__(
+        self, env: gymnasium.Env, prior: SkillPrior, observation: str = "features"
+    ) -> None:
         super().__init__(env)
+        if observation not in OBSERVATIONS:
+            raise ValueError(f"observation: expected one of {OBSERVATIONS}, got {observation!r}")
+        self._pixels = observation == "pixels"
         self.prior = prior
         self._history = prior.history()
         self._features = np.zeros(prior.config.encoder.features, np.float32)
-        self.observation_space = spaces.Box(-np.inf, np.inf, self._features.shape, np.float32)
+        self._size = prior.config.encoder.image_size
+        self.observation_space = (
+            spaces.Box(0, 255, (self._size, self._size, 3), np.uint8)
+            if self._pixels
+            else spaces.Box(-np.inf, np.inf, self._features.shape, np.float32)
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -34,14 +50,16 @@ class StateFeatures(gymnasium.Wrapper):
         """Starts an episode with an empty window."""
         image, info = self.env.reset(seed=seed, options=options)
         self._history.reset()
-        self._features = self._history.push(image)
-        return self._features, info
+        return self._seen(image), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Takes a step of the task; its frame joins the window."""
         image, reward, terminated, truncated, info = self.env.step(action)
+        return self._seen(image), float(reward), terminated, truncated, info
+
+    def _seen(self, image: np.ndarray) -> np.ndarray:
         self._features = self._history.push(image)
-        return self._features, float(reward), terminated, truncated, info
+        return shrink(image, self._size) if self._pixels else self._features
 
     def decoded(self, z: np.ndarray) -> np.ndarray:
         """The action f(z; s, E[c]) (A,) at the present state."""

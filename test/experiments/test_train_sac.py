@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 from safe_skills import cli
-from safe_skills.experiments.skill_rollout import SkillEpisode, SkillJob, run_jobs, summarize
+from safe_skills.baselines.sac import SacConfig, SacRun
+from safe_skills.experiments.skill_rollout import (
+    SkillEpisode,
+    SkillJob,
+    run_jobs,
+    skill_env,
+    summarize,
+)
 from safe_skills.experiments.train_sac import smoothed
 from safe_skills.safer.config import SaferConfig
+from safe_skills.safer.encoder import StateEncoder
 from safe_skills.safer.policy import SkillPolicy
 from safe_skills.safer.prior import SkillPrior
 
@@ -62,6 +70,28 @@ def test_a_policy_is_learned_over_a_prior_and_measured(priors, tmp_path, capsys)
     assert status == 0
     measured = json.loads(path.read_text())["rows"][0]
     assert {name: measured[name] for name in metrics["evaluation"]} == metrics["evaluation"]
+
+
+def test_a_policy_from_frames_acts_as_the_agent_that_learned_it(priors, tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ("train", "sac", "--prior", priors["safer"], "--task", 34, "--observation", "pixels")
+    assert call(capsys, *words, "--steps", 35, "--episodes", 1, "--out", out)[0] == 0
+    policy = SkillPolicy.load(out / "checkpoint")
+    assert policy.observation == "pixels"
+    encoder = StateEncoder(SaferConfig.from_dict(SMALL).encoder)
+    size = SMALL["encoder"]["features"]
+    env = skill_env(SkillPrior.load(priors["safer"]), 34, "skill", 0.5, "pixels")
+    identity = json.loads((out / "checkpoint" / "metrics.json").read_text())
+    assert identity["observation"] == "pixels"
+    run = SacRun(env, SacConfig(steps=5), tmp_path / "other", 0, encoder=(lambda: encoder, size))
+    observation, _ = env.reset(seed=1)
+    copy = SkillPolicy(
+        **{**policy.settings, "encoder": SaferConfig.from_dict(SMALL).encoder}, task="operation"
+    )
+    copy.load_state_dict(run.actor_tensors())
+    expected, _ = run.agent.predict(observation, deterministic=True)
+    np.testing.assert_allclose(copy.act(observation), expected, atol=1e-5)
+    env.close()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safe_skills.data.checkpoint import CheckpointError
+from safe_skills.safer.config import EncoderConfig
 from safe_skills.safer.policy import PriorActor, SkillPolicy, truncated_normal
 
 SETTINGS = {
@@ -51,6 +52,19 @@ def test_what_was_saved_acts_the_same(tmp_path):
     assert loaded.bound == 0.8 and loaded.actions == "skill" and loaded.task == "operation"
     assert loaded.metrics["evaluation"]["success_rate"] == 0.5
     assert loaded.model_id.startswith("operation-") and loaded.model_id != "operation-untrained"
+
+
+def test_a_policy_with_an_encoder_of_its_own_takes_frames(tmp_path):
+    config = EncoderConfig(image_size=8, channels=(4,), features=4)
+    policy = made(encoder=config)
+    frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    features = policy.encoder(torch.from_numpy(frame)[None])
+    expected = 0.8 * torch.tanh(policy.layers(features))[0]
+    np.testing.assert_allclose(policy.act(frame), expected.detach(), atol=1e-6)
+    policy.save(tmp_path, {})
+    loaded = SkillPolicy.load(tmp_path)
+    np.testing.assert_array_equal(loaded.act(frame), policy.act(frame))
+    assert loaded.observation == "pixels" and made().observation == "features"
 
 
 def test_a_policy_over_another_prior_is_refused(tmp_path):

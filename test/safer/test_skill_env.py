@@ -1,5 +1,6 @@
 """A drawn task behind a prior: what the wrappers pass on, decode and refuse."""
 
+import cv2
 import gymnasium
 import numpy as np
 import pytest
@@ -63,6 +64,16 @@ def test_observations_are_the_priors_features_of_each_frame(prior):
     features, reward, *_ = env.step(np.zeros(3, np.float32))
     np.testing.assert_array_equal(features, prior.features(env.unwrapped.frames[1]))
     assert reward == -1.0
+
+
+def test_frames_may_be_observed_as_the_encoder_takes_them(prior):
+    env = StateFeatures(Frames(), prior, "pixels")
+    check_env(SkillActions(env, 0.7), skip_render_check=True)
+    image, _ = env.reset(seed=3)
+    expected = cv2.resize(env.unwrapped.frames[0], (24, 24), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(image, expected)
+    with pytest.raises(ValueError, match="observation: expected one of"):
+        StateFeatures(Frames(), prior, "state")
 
 
 def test_z_is_decoded_with_the_mean_of_c_over_the_window_that_ends_now(prior):
