@@ -65,6 +65,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="run folder (default: outputs/train/METHOD_TASK_SETTING_SEED)"
     )
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint of a prior to go on from, instead of anew"
+    )
     parser.add_argument("--threads", type=positive, default=1, help="of torch (1)")
     parser.add_argument("--json", type=Path, help="write the metrics to this file")
 
@@ -163,10 +166,13 @@ def run(args: argparse.Namespace) -> int:
             held_out_tasks=setting.held_out_tasks,
         )
     prior = SkillPrior(config, method=args.method, task=args.task, action_dim=steps.action_dim)
+    start = None
+    if args.start is not None:
+        start = SkillPrior.load(args.start, task=args.task, action_dim=steps.action_dim)
     reporter = Reporter(out)
     with reporter.progress:
         trainer = SkillPriorTrainer(
-            prior, parts.train, out, args.seed, reporter, threads=args.threads
+            prior, parts.train, out, args.seed, reporter, threads=args.threads, start=start
         )
         trainer.train()
     seconds["training"] = trainer.seconds
@@ -178,6 +184,7 @@ def run(args: argparse.Namespace) -> int:
         "setting": args.setting,
         "changes": list(args.set),
         "seed": args.seed,
+        "start": start.model_id if start else None,
         "lambda": trainer.lambda_,
         "data": parts.train.summary(),
         "iterations_per_s": trainer.iteration / trainer.seconds,

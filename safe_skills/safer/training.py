@@ -57,9 +57,11 @@ class SkillPriorTrainer:
         report: called every `report_every` iterations.
         report_every: iterations between calls.
         threads: of torch, while training.
+        start: a trained prior of the same networks to go on from, in place of drawn weights.
 
     Raises:
         SegmentError: the data set has no safe or no unsafe steps.
+        ConfigError: `start` has other networks.
         ResumeError: the folder has the state of another run.
     """
 
@@ -72,6 +74,7 @@ class SkillPriorTrainer:
         report: Report = lambda *_: None,
         report_every: int = 50,
         threads: int = 1,
+        start: SkillPrior | None = None,
     ) -> None:
         steps.require_both()
         self.prior, self.steps, self.seed = prior, steps, seed
@@ -82,7 +85,10 @@ class SkillPriorTrainer:
         self.segments = segments_of(steps, config.optimization.segment_steps, wanted)
         self.lambda_ = config.objective.lambda_(int(steps.safe.sum()), int(steps.unsafe.sum()))
         self._dequantization = _dequantization(config.optimization, prior.action_dim)
+        self._started_from = "" if start is None else start.model_id
         self._reset_weights()
+        if start is not None:
+            self._start_from(start)
         self.optimizer = _optimizer(config.optimization, self.models)
         self.generator = torch.Generator().manual_seed(seed)
         self.iteration = 0
@@ -101,6 +107,16 @@ class SkillPriorTrainer:
             torch.manual_seed(self.seed)
             fresh = SkillPriorModels(self.prior.config, self.prior.action_dim)
         self.models.load_state_dict(fresh.state_dict())
+
+    def _start_from(self, start: SkillPrior) -> None:
+        for part_name in ("encoder", "flow", "posterior"):
+            own, other = (getattr(p.config, part_name) for p in (self.prior, start))
+            if own != other:
+                raise ConfigError(
+                    f"{start.model_id}: expected a prior with the same {part_name}, {own}; "
+                    f"found {other}"
+                )
+        self.models.load_state_dict(start.models.state_dict())
 
     def train(self) -> None:
         """Runs the iterations that are left.
@@ -222,6 +238,7 @@ class SkillPriorTrainer:
         """What a state must share with this run: seed, model and size of the data set."""
         model: dict[str, Any] = {**self.prior.config.to_dict(), "assurance": None}
         what = {"seed": self.seed, "method": self.prior.method, "model": model}
+        what["start"] = self._started_from
         return json.dumps({**what, "data": self.steps.summary()})
 
     def _resume(self) -> None:

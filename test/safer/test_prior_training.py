@@ -108,6 +108,23 @@ def test_the_state_of_another_run_is_refused(tmp_path):
         train(tmp_path)
 
 
+def test_training_may_go_on_from_another_prior(tmp_path):
+    first = train(tmp_path / "first")
+    config = changed("objective", rho=4.0)
+    prior = SkillPrior(config, method="safer", task="operation", action_dim=5)
+    trainer = SkillPriorTrainer(prior, data(), tmp_path / "second", 1, start=first.prior)
+    assert_same_weights(trainer, first)
+    trainer.train()
+    assert not torch.equal(
+        weights(trainer)["encoder.net.0.weight"], weights(first)["encoder.net.0.weight"]
+    )
+    with pytest.raises(ResumeError, match="another seed, configuration"):
+        SkillPriorTrainer(prior, data(), tmp_path / "second", 1)
+    other = SkillPrior(changed("flow", hidden=(8,)), method="safer", task="operation", action_dim=5)
+    with pytest.raises(ConfigError, match="expected a prior with the same flow"):
+        SkillPriorTrainer(other, data(), tmp_path / "third", 1, start=first.prior)
+
+
 def test_every_segment_comes_once_a_pass(tmp_path):
     trainer = train(tmp_path)
     count = len(trainer.segments) // 4
