@@ -121,8 +121,8 @@ def assure(
                 "unsafe_share": calibration.unsafe_share(eta),
                 "certified_share": certification.unsafe_share(eta),
                 "certified_bound": share_bound(certification, eta, config.confidence),
-                "certified_steps": [safe, unsafe, len(certification.safe)]
-                + [len(certification.unsafe)],
+                "certified_safe": [safe, len(certification.safe)],
+                "certified_unsafe": [unsafe, len(certification.unsafe)],
             }
         )
     return levels
