@@ -115,7 +115,10 @@ class OnlineEpisodes:
             seeds = [training_seed(self.seed, "online", first + k) for k in range(count)]
             actor = actor_folder(self.folder, update)
             self.agent.save(actor, {})
-            recorded = self.runner.record(actor, self.agent.layout, self.config.profile, seeds)
+            profile = planner_profile(
+                self.config.profile, verify_particles=self.config.verify_particles
+            )
+            recorded = self.runner.record(actor, self.agent.layout, profile, seeds)
             episodes, results = zip(*recorded, strict=True)
             store.append(episodes)
             self.summaries[update] = summarize(results)

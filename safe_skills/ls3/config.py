@@ -135,6 +135,8 @@ class OnlineConfig:
         episodes_per_update: K.
         updates: U.
         profile: of the planner that acts.
+        verify_particles: of that planner. More than the realtime profile has make the robot hold
+            more often while it gathers, and agents that learn from this are more reliable.
         share: of every training batch that comes from the online episodes; the rest is drawn from
             all data. 0 draws uniformly, as the paper does: of many demonstrations and few online
             episodes, what the robot has just done wrong is then hardly ever seen again.
@@ -143,9 +145,14 @@ class OnlineConfig:
     episodes_per_update: int = 5
     updates: int = 0
     profile: str = "realtime"
+    verify_particles: int = 20
     share: float = 0.0
 
     def __post_init__(self) -> None:
+        require(
+            self.verify_particles >= 1,
+            f"online.verify_particles: expected at least 1, got {self.verify_particles}",
+        )
         require(0 <= self.share <= 1, f"online.share: expected 0..1, got {self.share}")
 
 
