@@ -19,9 +19,8 @@ from matplotlib.figure import Figure
 from safe_skills.data.files import replacing, write_json, write_text
 from safe_skills.data.provenance import revision
 from safe_skills.experiments.benchmark import machine, print_table
-from safe_skills.experiments.safer_runs import BOUNDS, TABLE_1, WITHOUT_C, Agent, Run
+from safe_skills.experiments.safer_runs import BOUNDS, RANKED, TABLE_1, WITHOUT_C, Agent, Run
 from safe_skills.experiments.stages import Stage, read
-from safe_skills.safer.config import METHODS
 
 # The paper's Table 1: mean success over its six tasks, and violations in all of them.
 PAPER_TABLE_1 = {
@@ -75,7 +74,20 @@ class Result:
         with replacing(path.with_suffix(".png")) as temporary:
             figure.savefig(temporary, format="png", dpi=120)
         cells = [tuple(_cell(value) for value in row.values()) for row in rows]
-        print_table(f"{path.name} ({scale}): {self.summary}", tuple(rows[0]), cells)
+        headings = tuple(_heading(name) for name in rows[0])
+        print_table(f"{path.name} ({scale}): {self.summary}", headings, cells)
+
+
+def _heading(name: str) -> str:
+    """A column's name, short enough for a terminal."""
+    for long, short in (
+        ("unsafe_in_", ""),
+        ("_percent", " %"),
+        ("violations", "viol."),
+        ("_", " "),
+    ):
+        name = name.replace(long, short)
+    return name
 
 
 def _cell(value: Any) -> str:
@@ -84,8 +96,8 @@ def _cell(value: Any) -> str:
 
 def _ranking_rows(run: Run) -> list[dict[str, Any]]:
     rows = []
-    for method in METHODS:
-        metrics = read(run.prior(method))
+    for prior in RANKED:
+        metrics = read(run.prior(prior))
         for name in ("held_out_episodes", "held_out_tasks"):
             pairs, first = metrics[name]["pairs"], metrics[name]["first_contacts"]
             shares = {
@@ -94,7 +106,7 @@ def _ranking_rows(run: Run) -> list[dict[str, Any]]:
             }
             rows.append(
                 {
-                    "method": method,
+                    "prior": prior,
                     "steps": name.replace("_", " "),
                     "unsafe_share": pairs["unsafe_share"],
                     **shares,
@@ -112,7 +124,7 @@ def _draw_ranking(figure: Figure, rows: list[dict[str, Any]]) -> None:
         chosen = [row for row in rows if row["steps"] == kind]
         for row in chosen:
             values = [row[f"unsafe_in_top_{percent}_percent"] for percent in percents]
-            axes.plot(percents, values, marker="o", label=row["method"])
+            axes.plot(percents, values, marker="o", label=row["prior"])
         axes.axhline(chosen[0]["unsafe_share"], color="grey", linestyle=":", label="all steps")
         axes.set(title=kind, xlabel="most likely steps [%]", ylabel="unsafe among them")
         axes.set_ylim(bottom=0)
@@ -254,7 +266,7 @@ RESULTS = {
     ),
     "safer-fig1": Result(
         "unsafe steps among those that a prior holds most likely",
-        lambda run: [*run.data(), *(run.prior(method) for method in METHODS)],
+        lambda run: [*run.data(), *(run.prior(name) for name in RANKED)],
         _ranking_rows,
         _draw_ranking,
     ),

@@ -16,13 +16,32 @@ from safe_skills.paths import config_file
 SCALES = ("smoke", "cpu", "paper")
 PRIOR_SEED = 0
 
+
+class Prior(NamedTuple):
+    """How a prior is trained: by which method, with which settings, going on from which other."""
+
+    method: str
+    changes: tuple[str, ...] = ()
+    start: str | None = None
+
+
 PRIORS = {
-    "safer": ("safer", ()),
-    "parrot": ("parrot", ()),
-    "context-parrot": ("context-parrot", ()),
-    "safer-without-c": ("safer", ("posterior.kind=none",)),
+    "safer": Prior("safer"),
+    "safer-cautious": Prior(
+        "safer",
+        (
+            "objective.contacts=any",
+            "objective.rho=4",
+            "optimization.iterations=1500",
+            "optimization.learning_rate=5.0e-4",
+        ),
+        start="safer",
+    ),
+    "parrot": Prior("parrot"),
+    "context-parrot": Prior("context-parrot"),
+    "safer-without-c": Prior("safer", ("posterior.kind=none",)),
 }
-"""Method and changed settings of each prior."""
+RANKED = ("safer", "safer-cautious", "parrot", "context-parrot")
 
 
 class Agent(NamedTuple):
@@ -92,15 +111,18 @@ class Run:
 
     def prior(self, name: str) -> Stage:
         """One of `PRIORS`, ranked on the held-out episodes and tasks."""
-        method, changes = PRIORS[name]
+        spec = PRIORS[name]
         data = [stage.result for stage in self.data()]
+        start = ("--start", self.checkpoint(spec.start)) if spec.start else ()
         return _stage(
             self.folder / f"{name}.json",
-            *("train", method, "operation", "--data", *(path.with_suffix("") for path in data)),
+            *("train", spec.method, "operation"),
+            *("--data", *(path.with_suffix("") for path in data)),
             *("--setting", self.scale.prior_setting, "--seed", PRIOR_SEED),
-            *(word for change in changes for word in ("--set", change)),
+            *(word for change in spec.changes for word in ("--set", change)),
+            *start,
             *("--out", self.folder / name),
-            after=data,
+            after=[*data, self.prior(spec.start).result] if spec.start else data,
         )
 
     def checkpoint(self, prior: str) -> Path:

@@ -10,6 +10,7 @@ from safe_skills import cli
 from safe_skills.experiments.reproduce_safer import PAPER_TABLE_1, RESULTS, violations_at
 from safe_skills.experiments.safer_runs import (
     BOUNDS,
+    RANKED,
     SCALES,
     TABLE_1,
     WITHOUT_C,
@@ -17,7 +18,6 @@ from safe_skills.experiments.safer_runs import (
     Run,
     load_scale,
 )
-from safe_skills.safer.config import METHODS
 
 
 def ranking(share):
@@ -51,7 +51,7 @@ def runs(tmp_path):
     run = Run(load_scale("cpu"), tmp_path / "runs")
     for stage in run.data():
         written(stage.result, {})
-    for index, method in enumerate(METHODS):
+    for index, method in enumerate(RANKED):
         shares = {"held_out_episodes": ranking(0.1 * index), "held_out_tasks": ranking(0.3)}
         written(run.prior(method).result, shares)
     written(run.prior("safer-without-c").result, {})
@@ -91,10 +91,12 @@ def test_table_1_has_means_over_tasks_and_seeds_beside_the_papers(runs, tmp_path
 def test_figure_1_has_the_rankings_of_all_priors(runs, tmp_path):
     found = reproduced(runs, "safer-fig1", tmp_path / "out")
     shares = {
-        (row["method"], row["steps"]): row["unsafe_in_top_10_percent"] for row in found["rows"]
+        (row["prior"], row["steps"]): row["unsafe_in_top_10_percent"] for row in found["rows"]
     }
-    assert shares["parrot", "held out episodes"] == pytest.approx(0.1)
-    assert shares["safer", "held out tasks"] == pytest.approx(0.3) and len(shares) == 6
+    assert shares["parrot", "held out episodes"] == pytest.approx(0.2)
+    assert shares["safer", "held out tasks"] == pytest.approx(0.3) and len(shares) == 8
+    cautious = next(command for command in found["commands"] if "--start" in command)
+    assert "objective.rho=4" in cautious and f"{runs.folder}/safer/checkpoint" in cautious
 
 
 def test_figure_4_has_the_share_beside_what_is_allowed(runs, tmp_path):

@@ -118,7 +118,9 @@ def test_settings_are_changed_from_the_command_line():
     ):
         with pytest.raises(ConfigError, match=message):
             load_setting("default", "safer", [change])
-    with pytest.raises(ConfigError, match="unknown setting 'fast'; known: default, cautious, paper"):
+    with pytest.raises(
+        ConfigError, match="unknown setting 'fast'; known: default, cautious, paper"
+    ):
         load_setting("fast", "safer")
 
 
