@@ -213,8 +213,9 @@ def sweep(agent: LS3Agent, states: Sequence[Moment]) -> dict[str, dict[str, list
         for name, sizes in SWEEPS.items():
             row = []
             for size in track(sizes, f"{profile}: {name}"):
-                changed = replace(config, **{name: size})
-                changed = replace(changed, elites=min(changed.elites, changed.candidates // 2))
+                candidates = size if name == "candidates" else config.candidates
+                elites = min(config.elites, candidates // 2)
+                changed = replace(config, **{name: size, "elites": elites})
                 planner = agent.planner(changed, SEED)
                 calls = {
                     str(k): _planning(planner, replace(s, warm_start=None), {}, "")

@@ -120,15 +120,16 @@ def _ranking_rows(run: Run) -> list[dict[str, Any]]:
 def _draw_ranking(figure: Figure, rows: list[dict[str, Any]]) -> None:
     percents = (1, 5, 10, 25)
     kinds = ("held out episodes", "held out tasks")
-    for axes, kind in zip(figure.subplots(1, 2, sharey=True), kinds, strict=True):
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, kind in zip(both, kinds, strict=True):
         chosen = [row for row in rows if row["steps"] == kind]
         for row in chosen:
             values = [row[f"unsafe_in_top_{percent}_percent"] for percent in percents]
             axes.plot(percents, values, marker="o", label=row["prior"])
         axes.axhline(chosen[0]["unsafe_share"], color="grey", linestyle=":", label="all steps")
         axes.set(title=kind, xlabel="most likely steps [%]", ylabel="unsafe among them")
-        axes.set_ylim(bottom=0)
-    axes.legend()
+    both[0].set_ylim(bottom=0)
+    both[1].legend()
 
 
 def _calibration_rows(run: Run) -> list[dict[str, Any]]:

@@ -59,7 +59,8 @@ def test_the_command_writes_its_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         bench_planner, "SWEEPS", {"candidates": (20, 40), "particles": (1,), "horizon": (1,)}
     )
-    monkeypatch.setattr(bench_planner, "PROFILES", {"realtime": replace(small, elites=5)})
+    # More elites than the smallest population of the sweep.
+    monkeypatch.setattr(bench_planner, "PROFILES", {"realtime": replace(small, elites=25)})
     path, plot = tmp_path / "planner.json", tmp_path / "sweep.png"
     arguments = ["--settings", "cable", "--rounds", "1", "--episodes", "1"]
     command = ["bench", "planner", *arguments, "--json", str(path), "--sweep", str(plot)]
