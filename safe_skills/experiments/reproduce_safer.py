@@ -159,7 +159,13 @@ def _draw_calibration(figure: Figure, rows: list[dict[str, Any]]) -> None:
         allowed = [row["allowed"] for row in chosen]
         style = {"color": "black", "linewidth": 2.5} if task == "all" else {"alpha": 0.6}
         values = [row["unsafe_steps"] for row in chosen]
-        axes.plot(allowed, values, marker="o", label=f"task {task}", **style)
+        axes.plot(
+            allowed,
+            values,
+            marker="o",
+            label="all tasks" if task == "all" else f"task {task}",
+            **style,
+        )
     top = max(row["allowed"] for row in rows)
     axes.plot((0, top), (0, top), color="grey", linestyle=":", label="allowed")
     axes.set(xlabel="allowed share of unsafe steps", ylabel="share in rollouts")
