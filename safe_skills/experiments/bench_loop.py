@@ -22,11 +22,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED
 from safe_skills.data.files import write_json
 from safe_skills.data.statistics import percentiles
+from safe_skills.data.threads import torch_threads
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.benchmark import in_turns, machine, print_table
@@ -135,14 +135,13 @@ def time_encoder(agent: LS3Agent, rounds: int = 200) -> dict[str, dict[str, floa
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
+    before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        yield
+        with torch_threads(1):
+            yield
     finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
+        cv2.setNumThreads(before)
 
 
 # ---- the graph

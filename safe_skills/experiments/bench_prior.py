@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from safe_skills.data.files import write_json
 from safe_skills.data.segments import PADDING, Batch, read_steps
 from safe_skills.data.statistics import percentiles
+from safe_skills.data.threads import torch_threads
 from safe_skills.experiments.arguments import positive
 from safe_skills.experiments.benchmark import in_turns, machine, median_ratio, print_table
 from safe_skills.experiments.train_safer import load_setting
@@ -54,14 +54,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures and prints; returns the exit status."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(args.threads)
-    try:
+    with torch_threads(args.threads):
         rng = np.random.default_rng(0)
         episodes = [drawn_episode(rng) for _ in range(args.episodes)]
         figures = {method: _measure(method, episodes, args) for method in METHODS}
-    finally:
-        torch.set_num_threads(before)
     print_table(
         "skill priors: iterations a second, and ms of a step in the loop",
         ("method", "a window", "a segment", "ratio", "quartiles", "frames", "encode", "decode"),

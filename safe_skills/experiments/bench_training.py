@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from safe_skills.data.episodes import SHARD_EPISODES, Episode, EpisodeStore
 from safe_skills.data.files import write_json
 from safe_skills.data.latents import LatentReplay
+from safe_skills.data.threads import torch_threads
 from safe_skills.experiments.arguments import positive
 from safe_skills.experiments.benchmark import in_turns, machine, median_ratio, print_table
 from safe_skills.experiments.plain_updates import plain
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures and prints; returns the exit status."""
     agent = LS3Agent(LS3Config(), task="cable", layout="open", action_limit=np.array([0.03, 0.03]))
-    with _threads(1):
+    with torch_threads(1):
         learners, reading = _learners(agent, args.episodes)
     figures = {learner.name: _measure(learner, args) for learner in learners}
     figures[SIDE_BY_SIDE] = _side_by_side(learners[1:], args)
@@ -76,7 +76,7 @@ def _measure(learner: Learner, args: argparse.Namespace) -> dict[str, Any]:
     }
     # Past the returns to go, which need no second network: most updates are of this kind.
     learner.steps = learner.iterations
-    with _threads(1):
+    with torch_threads(1):
         times = in_turns(cases, args.rounds)
     share = np.median(np.asarray(times["sampling"]) / np.asarray(times["here"]))
     return {**_figures(times, args.iterations), "sampling_share": float(share)}
@@ -92,14 +92,14 @@ def _side_by_side(learners: Sequence[Learner], args: argparse.Namespace) -> dict
     slow = [plain(learner) for learner in learners]
 
     def one_after_the_other() -> None:
-        with _threads(1):
+        with torch_threads(1):
             for item, count in zip(slow, counts, strict=True):
                 _repeat(item.step, count)
 
     with ThreadPoolExecutor(2, initializer=partial(torch.set_num_threads, 1)) as pool:
 
         def two_at_a_time() -> None:
-            with _threads(1):
+            with torch_threads(1):
                 list(pool.map(_repeat, [item.step for item in learners], counts))
 
         times = in_turns({"plain": one_after_the_other, "here": two_at_a_time}, args.rounds)
@@ -119,16 +119,6 @@ def _figures(times: dict[str, list[float]], updates: int) -> dict[str, Any]:
 def _repeat(call: Callable[[], object], count: int) -> None:
     for _ in range(count):
         call()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _learners(agent: LS3Agent, episodes: int) -> tuple[list[Learner], float]:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-from types import ModuleType
+
+from safe_skills.experiments.subcommands import Part, add_parts, run_part
 
 HELP = "Collect training episodes of a task with scripted policies, or draw the tasks themselves."
-COLLECTIONS: dict[str, str] = {
-    "cable": "demonstrations, random and constraint-violating episodes of the cable task",
-    "operation": "noisy scripted episodes of the Operation tasks",
-    "operation-tasks": "draw the 40 Operation tasks and measure how hard they are",
+COLLECTIONS = {
+    "cable": Part(
+        "collect_cable",
+        "demonstrations, random and constraint-violating episodes of the cable task",
+    ),
+    "operation": Part("collect_operation", "noisy scripted episodes of the Operation tasks"),
+    "operation-tasks": Part(
+        "collect_operation_tasks", "draw the 40 Operation tasks and measure how hard they are"
+    ),
 }
-
-
-def module_of(collection: str) -> ModuleType:
-    """The module that configures and runs a collection."""
-    return importlib.import_module(
-        f"safe_skills.experiments.collect_{collection.replace('-', '_')}"
-    )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the collections and their options."""
-    parsers = parser.add_subparsers(dest="collection", metavar="WHAT", required=True)
-    for name, summary in COLLECTIONS.items():
-        module = module_of(name)
-        module.configure(parsers.add_parser(name, help=summary, description=module.HELP))
+    add_parts(parser, "collection", COLLECTIONS, "WHAT")
 
 
 def run(args: argparse.Namespace) -> int:
     """Collects; returns the exit status."""
-    return module_of(args.collection).run(args)
+    return run_part(args, "collection", COLLECTIONS)

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-from types import ModuleType
+
+from safe_skills.experiments.subcommands import Part, add_parts, run_part
 
 HELP = "Measure a checkpoint in its environment, without ROS."
 TASKS = {
-    "cable": "LS3 on cable routing, with its ablations and search options",
-    "operation": "a skill prior within its bounds, or a policy over it, on the Operation tasks",
+    "cable": Part("evaluate_cable", "LS3 on cable routing, with its ablations and search options"),
+    "operation": Part(
+        "evaluate_operation",
+        "a skill prior within its bounds, or a policy over it, on the Operation tasks",
+    ),
 }
-
-
-def module_of(task: str) -> ModuleType:
-    """The module that configures and runs a task's evaluation."""
-    return importlib.import_module(f"safe_skills.experiments.evaluate_{task}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the tasks and their options."""
-    parsers = parser.add_subparsers(dest="task", metavar="TASK", required=True)
-    for task, summary in TASKS.items():
-        module = module_of(task)
-        module.configure(parsers.add_parser(task, help=summary, description=module.HELP))
+    add_parts(parser, "task", TASKS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates; returns the exit status."""
-    return module_of(args.task).run(args)
+    return run_part(args, "task", TASKS)

@@ -29,6 +29,7 @@ from safe_skills.data.run_state import (
     restore_optimizer,
     write_state,
 )
+from safe_skills.data.threads import torch_threads
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.learners import EncoderLearner, Learner, generator_of, latent_learners
 
@@ -192,14 +193,9 @@ class Trainer:
         Threads within an operation wait for each other at every one of them, which gains less, and
         nothing while the cores are busy otherwise.
         """
-        before = torch.get_num_threads()
         one_core = partial(torch.set_num_threads, 1)
-        one_core()
-        try:
-            with ThreadPoolExecutor(self.threads, initializer=one_core) as pool:
-                yield pool
-        finally:
-            torch.set_num_threads(before)
+        with torch_threads(1), ThreadPoolExecutor(self.threads, initializer=one_core) as pool:
+            yield pool
 
     def _phase(self, name: str, learner: Learner, iterations: int, stop: threading.Event) -> None:
         progress = self.progress

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from safe_skills.data.run_state import (
 )
 from safe_skills.data.segments import Batch, Steps, batch_of, segments_of
 from safe_skills.data.settings import ConfigError
+from safe_skills.data.threads import torch_threads
 from safe_skills.safer.config import OptimizationConfig
 from safe_skills.safer.encoder import shifted
 from safe_skills.safer.models import SkillPriorModels
@@ -129,7 +129,7 @@ class SkillPriorTrainer:
         began, before, saved = time.monotonic(), self.seconds, time.monotonic()
         sums: dict[str, float] = {}
         count = 0
-        with _threads(self.threads):
+        with torch_threads(self.threads):
             while self.iteration < total:
                 terms, norm = self.step()
                 for name, value in (*terms._asdict().items(), ("gradient", norm)):
@@ -265,13 +265,3 @@ def _dequantization(config: OptimizationConfig, action_dim: int) -> Tensor:
             f"{len(scale)}"
         )
     return scale
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
