@@ -191,6 +191,9 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             "skill",
         ),
         NodeSpec("camera_encoder", {"checkpoint": checkpoint}, "skill"),
+    ]
+    sources = {"sources": ",".join(node.name for node in nodes)}
+    nodes.append(
         # Who subscribes first hears first: a command goes to the gate before it is recorded.
         NodeSpec(
             "run_recorder",
@@ -201,13 +204,14 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
                 "episodes": values["episodes"] if simulated else 0,
                 "json": values["json"],
                 "gif": values["gif"],
+                **sources,
             },
             ends_run=True,
-        ),
-    ]
+        )
+    )
     if values["record"]:
         # A step takes 25 ms: what is looked for less often begins many frames late.
-        nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05}))
+        nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05, **sources}))
     if simulated:
         recorders = [node.name for node in nodes if node.executable in RECORDERS]
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}

@@ -11,6 +11,7 @@ from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.diagnostics import OK, Status
 from safe_skills.nodes.mcap_log import McapLog
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.roll_call import SOURCES, sources_of
 
 
 class BagRecorder(SkillNode):
@@ -20,12 +21,15 @@ class BagRecorder(SkillNode):
     PARAMETERS = {
         "file": Param("run.mcap", "File to write; beside it until the recorder ends."),
         "look": Param(0.2, "Period of looking for new topics [s].", low=0.01, high=10.0),
+        "sources": SOURCES,
     }
 
     def configure(self) -> None:
         """Open the file."""
         self._log = McapLog(self.param("file"))
         self._topics: set[str] = set()
+        self._sources = sources_of(self, self.param("sources"))
+        self._episode = self.resolve_topic_name("episode")
         self.every(self.param("look"), self._discover)
         self.every(1.0, self._log.flush)
         self.diagnostics.add("bag", self._report_bag)
@@ -40,9 +44,13 @@ class BagRecorder(SkillNode):
         self.get_logger().info(f"wrote {self._log.path} ({self._log.messages} messages)")
 
     def _discover(self) -> None:
+        # Who waits for this node waits until it listens to `episode`: that comes last.
+        complete = self._sources.complete()
         for topic, types in self.get_topic_names_and_types():
             hidden = any(part.startswith("_") for part in topic.split("/"))
             if topic in self._topics or hidden or len(types) != 1:
+                continue
+            if topic == self._episode and not complete:
                 continue
             offers = self.get_publishers_info_by_topic(topic)
             if offers:

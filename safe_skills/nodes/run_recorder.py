@@ -23,10 +23,14 @@ from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.conversions import nanoseconds, rgb_from_image
 from safe_skills.nodes.diagnostics import OK, Status
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.roll_call import SOURCES, sources_of
 from safe_skills.nodes.summary import EpisodeRecord, RunLog, table_rows
 
 LAST_WORDS = 1.2
 """Seconds after the last episode in which every node's diagnostics, one a second, still arrive."""
+
+LOOK = 0.05
+"""Period of looking for the nodes that are to be recorded [s]."""
 
 GATE_STATES = ("OK", "LIMITED", "HOLD", "STOPPED")
 SETTINGS = ("checkpoint", "robot", "layout", "profile", "clock", "seed")
@@ -51,6 +55,7 @@ class RunRecorder(SkillNode):
             low=0.01,
             high=5.0,
         ),
+        "sources": SOURCES,
         **ARM_PARAMETERS,
         "checkpoint": Param("", "Checkpoint in use, for the summary and the GIF's mask."),
         "layout": Param("open", "Scene in use, for the summary."),
@@ -74,7 +79,6 @@ class RunRecorder(SkillNode):
         self._position: np.ndarray | None = None
         self._closing = False
         arm = self.param("arm")
-        self.subscribe(EpisodeStatus, "episode", self._note_episode, qos.EVENT)
         self.subscribe(LatentState, "latent", self._note_latent, qos.IMAGE)
         self.subscribe(PlanStatus, "plan_status", self._note_plan, qos.LOG)
         self.subscribe(SafetyStatus, "safety_status", self._note_gate, qos.LOG)
@@ -90,6 +94,9 @@ class RunRecorder(SkillNode):
                 PoseStamped, f"{arm}/measured_cp", self._note_position, qos.CRTK_STATE_LATEST
             )
         self.diagnostics.add("run", self._report_run)
+        self._sources = sources_of(self, self.param("sources"))
+        self._looking = self.every(LOOK, self._listen_once_all_are_found)
+        self._listen_once_all_are_found()
 
     def deactivate(self) -> None:
         """Write what was seen, the whole run or a part of it."""
@@ -108,6 +115,12 @@ class RunRecorder(SkillNode):
             folder = checkpoint_folder(self.param("checkpoint"))
             mask = MaskConfig.from_dict(load_checkpoint(folder).config["mask"])
         return Animation(self.param("gif_episodes"), mask, self.param("camera_span"))
+
+    def _listen_once_all_are_found(self) -> None:
+        """A simulator that waits for this node shows its first image when `episode` is heard."""
+        if self._sources.complete():
+            self._looking.cancel()
+            self.subscribe(EpisodeStatus, "episode", self._note_episode, qos.EVENT)
 
     def _note_episode(self, message: EpisodeStatus) -> None:
         record = EpisodeRecord(

@@ -20,6 +20,7 @@ from safe_skills.nodes.crtk import CrtkServer
 from safe_skills.nodes.diagnostics import OK, WARN, Status
 from safe_skills.nodes.lockstep import Lockstep
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.roll_call import RollCall, names_in
 from safe_skills.robots.dvrk import DvrkArm
 from safe_skills.robots.simulated_psm import DISABLED, ENABLED, NotReadyError, SimulatedPsm
 
@@ -109,8 +110,13 @@ class Simulator(SkillNode):
         self._stamp = Time()
         self._begun = False
         self._substep = 0
-        self._audience = {name for name in self.param("audience").split(",") if name}
-        self._patience_ends = time.monotonic() + AUDIENCE_PATIENCE
+        self._audience = RollCall(
+            names_in(self.param("audience")),
+            self._listeners,
+            AUDIENCE_PATIENCE,
+            self._begin_without,
+        )
+        self._heard = False
         self._lost_time = 0.0
         self._ended = {"successes": 0, "violations": 0, "episodes": 0}
 
@@ -215,8 +221,9 @@ class Simulator(SkillNode):
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if self._audience:
-            self._await_audience(now)
+        if not self._heard:
+            self._heard = self._audience.complete()
+            self._at = now
         elif now >= self._pause_until:
             if self._realtime:
                 self._pass_time(now)
@@ -224,18 +231,13 @@ class Simulator(SkillNode):
                 self._publish_image(now)
         self._publish_state()
 
-    def _await_audience(self, now: float) -> None:
-        """Lets the next tick begin once everyone listens."""
+    def _listeners(self) -> set[str]:
         listeners = self.get_subscriptions_info_by_topic(self._statuses.topic_name)
-        missing = self._audience - {endpoint.node_name for endpoint in listeners}
-        if missing and now < self._patience_ends:
-            return
-        if missing:
-            self.get_logger().warning(
-                f"the run begins without {', '.join(sorted(missing))}: their records lack its start"
-            )
-        self._audience = set()
-        self._at = now
+        return {endpoint.node_name for endpoint in listeners}
+
+    def _begin_without(self, missing: list[str]) -> None:
+        names = ", ".join(missing)
+        self.get_logger().warning(f"the run begins without {names}: their records lack its start")
 
     def _pass_time(self, now: float) -> None:
         elapsed, self._at = now - self._at, now
