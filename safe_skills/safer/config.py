@@ -197,7 +197,7 @@ class AssuranceConfig:
     """
 
     hold_out: float = 0.1
-    allowed: tuple[float, ...] = (0.15, 0.3, 0.45)
+    allowed: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45)
     method: str = "exact"
     unsafe_mix: float | None = 0.5
     confidence: float = 0.95

@@ -195,7 +195,7 @@ def test_metrics_of_a_trained_prior(tmp_path):
     assert metrics["held_out_episodes"]["steps"] == held_out
     assert metrics["held_out_tasks"]["steps"] == len(parts.unseen)
     etas = [level["eta"] for level in metrics["assurance"] if level["eta"] is not None]
-    assert len(metrics["assurance"]) == 3
+    assert len(metrics["assurance"]) == len(CONFIG.assurance.allowed)
     assert etas == sorted(etas)
     for level in metrics["assurance"]:
         if level["eta"] is not None:
