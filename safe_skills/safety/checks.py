@@ -1,6 +1,7 @@
 """The gate's rules, each a small object with reason codes of its own.
 
-A check sees the action as the checks before it left it. It may shorten the action, component by
+A check sees the displacement, in units of `GateLimits.units`, as the checks before it left it; the
+gripper's entry has a check of its own. It may shorten the action, component by
 component towards zero and never beyond, so that no later check can undo what an earlier one made
 sure of; or it may forbid motion, with a finding of state HOLD or STOPPED.
 """
@@ -25,6 +26,8 @@ from safe_skills.safety.limits import GateLimits
 NAN = float("nan")
 # Scaling by the quotient of two floats may end one rounding error above the limit.
 _BELOW = 1.0 - 1e-12
+# z comes as float32, whose rounding may lift eta itself above eta.
+_ABOVE = 1.0 + 1e-6
 
 
 class Verdict(NamedTuple):
@@ -43,10 +46,10 @@ class Check(Protocol):
         """Judges one command.
 
         Args:
-            action: (A,) finite, as the earlier checks left it; None where there is no command, or
-                none that can be read as numbers.
+            action: (A,) finite displacement [units], as the earlier checks left it; None where
+                there is no command, or none that can be read as numbers.
             command: the command as it came, None where only the evidence is to be judged.
-            evidence: what is known now.
+            evidence: what is known now; positions and the previous action in units, too.
         """
 
 
@@ -65,7 +68,7 @@ class EmergencyStopCheck:
 class FormCheck:
     """`frame`, `size`, `not_finite`: a command that cannot be read as a motion is held."""
 
-    dimensions: int
+    entries: int
     frame_id: str
 
     def judge(self, action, command, evidence) -> Verdict:
@@ -77,9 +80,45 @@ class FormCheck:
         if action is not None:
             return Verdict(action)
         size = float(len(command.action)) if hasattr(command.action, "__len__") else NAN
-        if size != self.dimensions:
-            return Verdict(None, Finding("size", GateState.HOLD, size, float(self.dimensions)))
+        if size != self.entries:
+            return Verdict(None, Finding("size", GateState.HOLD, size, float(self.entries)))
         return Verdict(None, Finding("not_finite", GateState.HOLD, NAN, NAN))
+
+
+@dataclass(frozen=True)
+class GripperCheck:
+    """`gripper`: its entry is the last of the command, and within 1."""
+
+    entries: int
+
+    def judge(self, action, command, evidence) -> Verdict:
+        """HOLD for an entry beyond 1."""
+        values = None if command is None else as_vector(command.action, self.entries)
+        if values is None or abs(values[-1]) <= 1.0:
+            return Verdict(action)
+        return Verdict(action, Finding("gripper", GateState.HOLD, float(values[-1]), 1.0))
+
+
+@dataclass(frozen=True)
+class AbstractActionCheck:
+    """`abstract_action`, `abstract_action_unknown`: SAFER's bound, |z| <= eta for every entry.
+
+    The decoder keeps it, too; here it is seen by someone who does not trust the decoder.
+    """
+
+    eta: float
+
+    def judge(self, action, command, evidence) -> Verdict:
+        """HOLD for a command whose abstract action is unknown or larger than eta."""
+        if command is None:
+            return Verdict(action)
+        largest = evidence.abstract_action
+        if largest is None or not 0.0 <= largest < np.inf:
+            unknown = Finding("abstract_action_unknown", GateState.HOLD, NAN, self.eta)
+            return Verdict(action, unknown)
+        if largest <= self.eta * _ABOVE:
+            return Verdict(action)
+        return Verdict(action, Finding("abstract_action", GateState.HOLD, largest, self.eta))
 
 
 @dataclass(frozen=True)
@@ -268,15 +307,16 @@ def _allowed_share(action: np.ndarray, previous: np.ndarray, limit: float) -> fl
 
 def standard_checks(limits: GateLimits) -> tuple[Check, ...]:
     """Returns the gate's checks in the order in which they judge."""
-    low, high = np.array(limits.workspace).T
-    checks: list[Check] = [
-        EmergencyStopCheck(),
-        FormCheck(limits.dimensions, limits.frame_id),
-    ]
-    for source in ("image", "latent", "robot"):
+    low, high = np.array(limits.workspace).T / np.array(limits.units)
+    checks: list[Check] = [EmergencyStopCheck(), FormCheck(limits.entries, limits.frame_id)]
+    if limits.gripper:
+        checks.append(GripperCheck(limits.entries))
+    for source in ("image", "latent", "robot", "context"):
         timeout = getattr(limits, f"{source}_timeout")
         if timeout is not None:
             checks.append(FreshnessCheck(source, timeout))
+    if limits.eta is not None:
+        checks.append(AbstractActionCheck(limits.eta))
     if limits.constraint_limit is not None or limits.safe_set_limit is not None:
         checks.append(LatentMatchCheck())
     if limits.constraint_limit is not None:

@@ -23,8 +23,8 @@ class GateCommand:
     """A motion asked for.
 
     Attributes:
-        action: (A,) displacement over one control step [m, rad]; anything that came is accepted
-            here, the gate judges it.
+        action: (A,) displacement over one control step [m, rad], and a gripper's entry where
+            `GateLimits.gripper` says so; anything that came is accepted here, the gate judges it.
         frame_id: frame in which the action is expressed.
     """
 
@@ -41,6 +41,8 @@ class Evidence:
         latent_received: when the newest latent came [s]; None: never.
         image_received: when the newest image came [s]; None: never.
         robot_received: when the newest valid robot state came [s]; None: never.
+        context_received: when the newest safety context came [s]; None: never.
+        abstract_action: max |z| of the abstract action that answers the same image.
         latent_matches: whether the probabilities below belong to the image answered.
         constraint_probability: of the present frame, 0 to 1.
         predicted_constraint_probability: one step ahead, under the command as it was asked for.
@@ -54,6 +56,8 @@ class Evidence:
     latent_received: float | None = None
     image_received: float | None = None
     robot_received: float | None = None
+    context_received: float | None = None
+    abstract_action: float | None = None
     latent_matches: bool = False
     constraint_probability: float | None = None
     predicted_constraint_probability: float | None = None
@@ -86,7 +90,8 @@ class Decision:
 
     Attributes:
         state: the most severe finding's.
-        action: (A,) float64, what may be passed on; zeros in HOLD and STOPPED.
+        action: (A,) float64, what may be passed on, with the gripper's entry where there is one;
+            zeros in HOLD and STOPPED.
         findings: the most severe first, else in the order of the checks; empty when OK.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from safe_skills.safety.checks import standard_checks
@@ -30,6 +32,8 @@ class Gate:
 
     def __init__(self, limits: GateLimits) -> None:
         self.limits = limits
+        self._units = np.array(limits.units)
+        self._plain = bool((self._units == 1.0).all())
         self._checks = standard_checks(limits)
 
     def check(self, command: GateCommand | None, evidence: Evidence) -> Decision:
@@ -42,8 +46,10 @@ class Gate:
         Returns:
             The decision; its action is zero in HOLD and STOPPED, and where there is no command.
         """
-        size = self.limits.dimensions
-        action = None if command is None else as_vector(command.action, size)
+        limits = self.limits
+        asked = None if command is None else as_vector(command.action, limits.entries)
+        action = begun = None if asked is None else self._in_units(asked[: limits.dimensions])
+        evidence = self._evidence_in_units(evidence)
         findings: list[Finding] = []
         for check in self._checks:
             action, finding = check.judge(action, command, evidence)
@@ -51,6 +57,34 @@ class Gate:
                 findings.append(finding)
         findings.sort(key=lambda finding: finding.state, reverse=True)
         state = findings[0].state if findings else GateState.OK
-        if action is None or state >= GateState.HOLD:
-            action = np.zeros(size)
-        return Decision(state, action, tuple(findings))
+        if asked is None or action is None or state >= GateState.HOLD:
+            passed = np.zeros(limits.entries)
+        elif action is begun:
+            passed = asked  # to the last digit: there and back through the units would round
+        else:
+            passed = asked.copy()
+            passed[: limits.dimensions] = action * self._units
+        return Decision(state, passed, tuple(findings))
+
+    def _in_units(self, values: np.ndarray) -> np.ndarray:
+        if self._plain:
+            return values
+        with np.errstate(over="ignore"):  # infinite is beyond every limit, too
+            return values / self._units
+
+    def _evidence_in_units(self, evidence: Evidence) -> Evidence:
+        """Position and previous displacement in units; what cannot be read stays for the checks."""
+        size, entries = self.limits.dimensions, self.limits.entries
+        if self._plain and entries == size:
+            return evidence
+        position = as_vector(evidence.position, size)
+        changes: dict[str, np.ndarray] = {}
+        if position is not None:
+            changes["position"] = self._in_units(position)
+        if evidence.previous_action is not None:
+            previous = as_vector(evidence.previous_action, entries)
+            # A wrong size or a NaN has to be noticed by the check that reads it.
+            changes["previous_action"] = (
+                np.full(size, np.nan) if previous is None else self._in_units(previous[:size])
+            )
+        return replace(evidence, **changes)

@@ -18,17 +18,23 @@ class GateLimits:
         workspace: ((low, high), ...) of each dimension in the task frame [m, rad]; it gives the
             number A of dimensions of an action.
         frame_id: the only frame in which commands are accepted.
-        step_limit: largest |component| of an action over one control step [m, rad].
-        norm_limit: largest Euclidean norm of an action [m, rad].
+        units: of each dimension [m, rad]; the limits of step, norm and change and the workspace's
+            margin are so many of them. None: ones, so that they are in metres themselves.
+        gripper: whether an action has one entry more, for a gripper: -1 (close) to 1 (open), and 0
+            leaves it as it is.
+        step_limit: largest |component| of an action over one control step [units].
+        norm_limit: largest Euclidean norm of an action [units].
         reject_factor: an action beyond this many times a step limit is held, not scaled: whoever
             asks for that is broken.
         change_limit: largest Euclidean distance between an action and the one passed before it
-            [m, rad]. Slowing down is always allowed.
+            [units]. Slowing down is always allowed.
         workspace_margin: how far outside the workspace the robot may be measured before commands
-            that do not lead back are held [m, rad].
+            that do not lead back are held [units].
         latent_timeout: age by receive time after which a latent is stale [s]; None: not needed.
         image_timeout: the same for images [s].
         robot_timeout: the same for the robot's state [s].
+        context_timeout: the same for the safety context of a skill prior [s]; None: not needed.
+        eta: largest |z| of the abstract action that a command was decoded from; None: off.
         constraint_limit: largest probability of a violation one step ahead; None: off.
         safe_set_limit: least probability of being in the safe set for full motion; None: off.
         safe_set_scale: by which actions are scaled where the safe set is left or unknown.
@@ -39,6 +45,8 @@ class GateLimits:
 
     workspace: Box
     frame_id: str = "task"
+    units: tuple[float, ...] | None = None
+    gripper: bool = False
     step_limit: float = 0.03
     norm_limit: float = 0.0425
     reject_factor: float = 2.0
@@ -47,6 +55,8 @@ class GateLimits:
     latent_timeout: float | None = 0.5
     image_timeout: float | None = 0.5
     robot_timeout: float | None = 0.25
+    context_timeout: float | None = None
+    eta: float | None = None
     constraint_limit: float | None = 0.5
     safe_set_limit: float | None = None
     safe_set_scale: float = 0.5
@@ -59,16 +69,23 @@ class GateLimits:
             self._number(name, 1e-6, 10.0)
         self._number("reject_factor", 1.0, 100.0)
         self._number("workspace_margin", 0.0, 1.0)
-        for name in ("latent_timeout", "image_timeout", "robot_timeout"):
+        for name in ("latent_timeout", "image_timeout", "robot_timeout", "context_timeout"):
             self._number(name, 1e-3, 3600.0, optional=True)
+        self._number("eta", 1e-6, 1e6, optional=True)
+        object.__setattr__(self, "units", _units(self.units, self.dimensions))
         for name in ("constraint_limit", "safe_set_limit"):
             self._number(name, 0.0, 1.0, optional=True)
         self._number("safe_set_scale", 0.0, 1.0)
 
     @property
     def dimensions(self) -> int:
-        """Number A of entries of an action."""
+        """Number of entries of an action that are displacements."""
         return len(self.workspace)
+
+    @property
+    def entries(self) -> int:
+        """Number of entries of an action."""
+        return self.dimensions + self.gripper
 
     def _number(self, name: str, low: float, high: float, *, optional: bool = False) -> None:
         value = getattr(self, name)
@@ -87,6 +104,18 @@ def _finite(value: object) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and not isinstance(value, bool) else None
+
+
+def _units(value: object, dimensions: int) -> tuple[float, ...]:
+    if value is None:
+        return (1.0,) * dimensions
+    try:
+        units = [_finite(unit) for unit in value]  # type: ignore[union-attr]
+    except TypeError:
+        units = []
+    if len(units) != dimensions or not all(unit is not None and unit > 0.0 for unit in units):
+        raise ValueError(f"units: expected {dimensions} numbers above 0 or None, got {value!r}")
+    return tuple(units)
 
 
 def _box(value: object) -> Box:
