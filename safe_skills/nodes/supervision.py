@@ -21,8 +21,9 @@ from safe_skills.safety import (
     GateState,
 )
 
-REMEMBERED_LATENTS = 16
-"""Latents kept by stamp: a command may answer an image that is not the newest any more."""
+REMEMBERED = 16
+"""Latents and abstract actions kept by stamp: a command may answer an image that is not the newest.
+"""
 
 NAN = math.nan
 
@@ -89,12 +90,12 @@ class Supervisor:
 
     Args:
         limits: of the gate.
-        models: give the probabilities.
+        models: give the probabilities; None where there are none, and the limits ask for none.
         emergency_stop: kept by the caller, since it outlives a reconfiguration.
     """
 
     def __init__(
-        self, limits: GateLimits, models: Classifiers, emergency_stop: EmergencyStop
+        self, limits: GateLimits, models: Classifiers | None, emergency_stop: EmergencyStop
     ) -> None:
         self._emergency_stop = emergency_stop
         self.counters = Counters()
@@ -103,6 +104,7 @@ class Supervisor:
         self._received: dict[str, float] = {}
         self._position: np.ndarray | None = None
         self._beliefs: OrderedDict[int, _Belief] = OrderedDict()
+        self._abstract_actions: OrderedDict[int, float] = OrderedDict()
         self._start = 0
         self._judged: int | None = None
         self._before: np.ndarray | None = None
@@ -126,8 +128,9 @@ class Supervisor:
         self._start = stamp
         self._before = self._passed = self._judged = None
         self._contact = False
-        for old in [key for key in self._beliefs if key < stamp]:
-            del self._beliefs[old]
+        for kept in (self._beliefs, self._abstract_actions):
+            for old in [key for key in kept if key < stamp]:
+                del kept[old]
 
     def image(self, now: float) -> None:
         """Note that an image came."""
@@ -142,13 +145,26 @@ class Supervisor:
         """Note a latent (d,) and what the models say of it."""
         self._received["latent"] = now
         if stamp not in self._beliefs:
-            self._beliefs[stamp] = _Belief(
-                mean,
-                self._models.constraint_probability(mean),
-                self._models.safe_set_probability(mean),
-            )
-        while len(self._beliefs) > REMEMBERED_LATENTS:
-            self._beliefs.popitem(last=False)
+            models = self._models
+            probabilities = (NAN, NAN)
+            if models is not None:
+                probabilities = (
+                    models.constraint_probability(mean),
+                    models.safe_set_probability(mean),
+                )
+            self._beliefs[stamp] = _Belief(mean, *probabilities)
+        _forget_oldest(self._beliefs)
+
+    def context(self, now: float) -> None:
+        """Note that a safety context came."""
+        self._received["context"] = now
+
+    def abstract_action(self, stamp: int, largest: float) -> None:
+        """Note max |z| of an abstract action; of several for one image the largest counts."""
+        before = self._abstract_actions.get(stamp, 0.0)
+        # A NaN stays a NaN, and is nothing that passes.
+        self._abstract_actions[stamp] = largest if math.isnan(largest) else max(before, largest)
+        _forget_oldest(self._abstract_actions)
 
     def contact(self, seen: bool) -> Finding | None:
         """Count a frame in which cable and obstacle touch; a finding where that begins."""
@@ -173,7 +189,8 @@ class Supervisor:
             self._judged, self._before = stamp, self._passed
         belief = self._beliefs.get(stamp)
         predicted = NAN if belief is None else self._predict(belief.mean, command)
-        judgement = self._judgement(now, command, belief, predicted)
+        largest = self._abstract_actions.get(stamp)
+        judgement = self._judgement(now, command, belief, predicted, largest)
         self._passed = judgement.decision.action
         if not repeated:
             self._count(judgement.decision)
@@ -182,10 +199,15 @@ class Supervisor:
     def look(self, now: float) -> Judgement:
         """Judge the evidence alone: what is true while no command comes."""
         newest = next(reversed(self._beliefs.values()), None)
-        return self._judgement(now, None, newest, NAN)
+        return self._judgement(now, None, newest, NAN, None)
 
     def _judgement(
-        self, now: float, command: GateCommand | None, belief: _Belief | None, predicted: float
+        self,
+        now: float,
+        command: GateCommand | None,
+        belief: _Belief | None,
+        predicted: float,
+        abstract_action: float | None,
     ) -> Judgement:
         constraint = NAN if belief is None else belief.constraint
         safe_set = NAN if belief is None else belief.safe_set
@@ -194,6 +216,8 @@ class Supervisor:
             latent_received=self._received.get("latent"),
             image_received=self._received.get("image"),
             robot_received=self._received.get("robot"),
+            context_received=self._received.get("context"),
+            abstract_action=abstract_action,
             latent_matches=belief is not None,
             constraint_probability=constraint,
             predicted_constraint_probability=predicted,
@@ -215,6 +239,8 @@ class Supervisor:
         return begun
 
     def _predict(self, mean: np.ndarray, command: GateCommand) -> float:
+        if self._models is None:
+            return NAN
         action = np.asarray(command.action, np.float64)
         if action.shape != np.shape(self._models.action_limit) or not np.isfinite(action).all():
             return NAN
@@ -231,3 +257,8 @@ class Supervisor:
             counters.held += 1
         else:
             counters.stopped += 1
+
+
+def _forget_oldest(kept: OrderedDict) -> None:
+    while len(kept) > REMEMBERED:
+        kept.popitem(last=False)

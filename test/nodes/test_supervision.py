@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from safe_skills.nodes.supervision import REMEMBERED_LATENTS, Supervisor
+from safe_skills.nodes.supervision import REMEMBERED, Supervisor
 from safe_skills.safety import EmergencyStop, GateCommand, GateLimits, GateState
 
 BOX = ((-0.2, 0.2), (-0.2, 0.2))
@@ -157,11 +157,11 @@ def test_contacts_are_counted_and_reported_when_they_begin(supervisor):
 
 
 def test_latents_of_the_recent_past_are_remembered_and_no_more(supervisor):
-    for stamp in range(1, REMEMBERED_LATENTS + 2):
+    for stamp in range(1, REMEMBERED + 2):
         feed(supervisor, stamp=stamp)
     assert ask(supervisor, stamp=2).decision.state == GateState.OK
     other = Supervisor(GateLimits(BOX), Models(), EmergencyStop())
-    for stamp in range(1, REMEMBERED_LATENTS + 2):
+    for stamp in range(1, REMEMBERED + 2):
         feed(other, stamp=stamp)
     assert "latent_mismatch" in ask(other, stamp=1).decision.reasons
 

@@ -1,0 +1,188 @@
+"""What every safety monitor shares: judging commands, saying so, the emergency stop."""
+
+import time
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from safe_skills.msg import Command, SafetyStatus, Violation
+from safe_skills.nodes import qos
+from safe_skills.nodes.base import SkillNode
+from safe_skills.nodes.conversions import TASK_FRAME, command_message, nanoseconds
+from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
+from safe_skills.nodes.supervision import NAN, Counters, Judgement, Supervisor
+from safe_skills.safety import EmergencyStop, Finding, GateCommand, GateLimits, GateState
+
+SILENCE = 0.3
+"""Seconds without a command after which the timer's judgement is the status."""
+
+
+class Monitor(SkillNode):
+    """A gate as a node: `command` in, `command_safe`, `safety_status` and `violation` out.
+
+    A subclass builds the supervisor and opens the topics of its evidence in `configure`, then calls
+    `open_gate`; and says what the limits are, and how the newest state of its robot is read.
+
+    In HOLD a command is answered by "no motion"; in STOPPED, after `~/e_stop` and until `~/reset`,
+    by nothing. The status is true in silence, too: a timer judges the evidence while no command
+    comes.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.emergency_stop = EmergencyStop()
+
+    def limits(self) -> GateLimits:
+        """Return the gate's limits, from the parameters of now."""
+        raise NotImplementedError
+
+    def read_robot(self) -> None:
+        """Tell the supervisor the newest state of the robot, if there is a new one."""
+        raise NotImplementedError
+
+    def open_gate(self, supervisor: Supervisor) -> None:
+        """Open the gate's own topics and services, after those of the evidence."""
+        self.supervisor = supervisor
+        self._last_command = -float("inf")
+        self._last: Judgement | None = None
+        self._untold: deque[tuple[Judgement, Counters, Command, float]] = deque()
+        self._tell = self.later(self._report_judgements)
+        self._safe = self.advertise(Command, "command_safe", qos.COMMAND)
+        self._status = self.advertise(SafetyStatus, "safety_status", qos.STATUS)
+        self._violations = self.advertise(Violation, "violation", qos.EVENT)
+        self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
+        # Commands last: who hears of them has found the evidence before.
+        self.subscribe(Command, "command", self._judge, qos.COMMAND)
+        self.serve(Trigger, "~/e_stop", self._e_stop)
+        self.serve(Trigger, "~/reset", self._reset)
+        self.every(0.1, self._look)
+        self.diagnostics.add("gate", self._report_gate)
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """Judge by the new limits from the next command on."""
+        self.supervisor.limits = self.limits()
+
+    def _new_episode(self, start: Header) -> None:
+        self.supervisor.start_episode(nanoseconds(start.stamp))
+
+    # ---- judgement
+
+    def _judge(self, message: Command) -> None:
+        self.read_robot()
+        now = time.monotonic()
+        command = GateCommand(message.action, message.header.frame_id)
+        judgement = self.supervisor.judge(now, nanoseconds(message.header.stamp), command)
+        if judgement is None:
+            self.refuse("late command", "command refused: it answers an image that is over")
+            return
+        decision = judgement.decision
+        if decision.state != GateState.STOPPED:
+            held = decision.state == GateState.HOLD
+            source = f"{self.get_name()}: hold" if held else message.source
+            self._safe.publish(
+                command_message(decision.action, source, message.header.stamp, TASK_FRAME)
+            )
+        self._last_command = now
+        self._last = judgement
+        latency = self._age(message.header.stamp)
+        # Where the bridge shares this thread, it moves the robot before anything is reported.
+        self._untold.append((judgement, replace(self.supervisor.counters), message, latency))
+        self._tell()
+
+    def _report_judgements(self) -> None:
+        while self._untold:
+            judgement, counters, message, latency = self._untold.popleft()
+            self._publish_status(judgement, counters, message.header.stamp, latency)
+            for finding in judgement.begun:
+                self.report_violation(finding, message.header, message)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._last_command < SILENCE:
+            return
+        self.read_robot()
+        judgement = self._publish_look(now)
+        for finding in judgement.begun:
+            # Before the first frame everything is missing; the status says so, a log need not.
+            if not finding.code.endswith(("_missing", "_unknown")):
+                self.get_logger().warning(_line(finding))
+
+    def _publish_look(self, now: float) -> Judgement:
+        self._report_judgements()
+        self._last = judgement = self.supervisor.look(now)
+        stamp = self.get_clock().now().to_msg()
+        self._publish_status(judgement, self.supervisor.counters, stamp, NAN)
+        return judgement
+
+    def _publish_status(
+        self, judgement: Judgement, counters: Counters, stamp: Time, latency: float
+    ) -> None:
+        self._status.publish(
+            SafetyStatus(
+                header=Header(stamp=stamp, frame_id=TASK_FRAME),
+                state=int(judgement.decision.state),
+                reasons=list(judgement.decision.reasons),
+                constraint_probability=judgement.constraint,
+                predicted_constraint_probability=judgement.predicted_constraint,
+                safe_set_probability=judgement.safe_set,
+                latency=latency,
+                commands_received=counters.received,
+                commands_passed=counters.passed,
+                commands_limited=counters.limited,
+                commands_held=counters.held,
+                commands_stopped=counters.stopped,
+                violations=counters.violations,
+                seen_contacts=counters.seen_contacts,
+            )
+        )
+
+    def report_violation(self, finding: Finding, header: Header, command: Command) -> None:
+        """Publish a finding that has begun, and log it."""
+        self._violations.publish(
+            Violation(
+                header=header,
+                kind=finding.code,
+                value=finding.value,
+                limit=finding.limit,
+                command=command,
+            )
+        )
+        self.get_logger().warning(_line(finding), throttle_duration_sec=1.0)
+
+    def _age(self, stamp: Time) -> float:
+        return 1e-9 * (self.get_clock().now().nanoseconds - nanoseconds(stamp))
+
+    # ---- emergency stop
+
+    def _e_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.emergency_stop.trigger("operator")
+        self.get_logger().error("emergency stop by the operator")
+        self._publish_look(time.monotonic())
+        response.success = self.emergency_stop.stopped
+        response.message = (
+            f"stopped by {self.emergency_stop.cause}; nothing passes until {self.get_name()}/reset"
+        )
+        return response
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self.emergency_stop.reset()
+        self.get_logger().warning(response.message)
+        self._publish_look(time.monotonic())
+        return response
+
+    def _report_gate(self, status: Status) -> None:
+        self.refusals(status)
+        if self._last is not None:
+            decision = self._last.decision
+            level = {GateState.OK: OK, GateState.STOPPED: ERROR}.get(decision.state, WARN)
+            status.merge(level, " ".join((decision.state.name, *decision.reasons)))
+        for name, count in vars(self.supervisor.counters).items():
+            status.add(name, count)
+
+
+def _line(finding: Finding) -> str:
+    return f"{finding.code}: {finding.value:.4g}, allowed {finding.limit:.4g}"
