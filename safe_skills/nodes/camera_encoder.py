@@ -11,8 +11,9 @@ from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.conversions import latent_message, rgb_from_image
 from safe_skills.nodes.diagnostics import WARN, FrequencyStatus, Status
+from safe_skills.nodes.encoders import load_encoder
 from safe_skills.nodes.frames import task_area
-from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS, load_agent
+from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.watch import DropCounter, Silence
 
@@ -30,9 +31,11 @@ CAMERA_PARAMETERS = {
 
 
 class CameraEncoder(SkillNode):
-    """Encodes the newest camera frame (LS3 sec. 4.1) and publishes the belief with its stamp.
+    """Encodes the newest camera frame and publishes the belief with its stamp.
 
-    Subscribes `camera/image_raw`; publishes `latent`. A frame that is refused makes no latent.
+    The checkpoint's method decides how: LS3's encoder (sec. 4.1), or psi(s) of a skill prior
+    (SAFER sec. 4.2). Subscribes `camera/image_raw`; publishes `latent`. A frame that is refused
+    makes no latent.
     """
 
     NAME = "camera_encoder"
@@ -47,10 +50,10 @@ class CameraEncoder(SkillNode):
 
     def configure(self) -> None:
         """Load the model and open the topics."""
-        self._agent = load_agent(self)
-        side = self._agent.mask_config.size
+        self._encoder = load_encoder(self)
+        side = self._encoder.size
         # The first frame that a process encodes takes much longer.
-        self._agent.encode(np.zeros((side, side, 3), np.uint8))
+        self._encoder.encode(np.zeros((side, side, 3), np.uint8))
         self._crop = self.param("crop")
         self._drops = DropCounter()
         self._silence = Silence(self.param("camera_timeout"))
@@ -73,11 +76,11 @@ class CameraEncoder(SkillNode):
         if self._silence.feed():
             self.get_logger().info("images are coming again")
         try:
-            area = task_area(rgb_from_image(message), self._crop, self._agent.mask_config.size)
+            area = task_area(rgb_from_image(message), self._crop, self._encoder.size)
             began = time.perf_counter()
-            mean, stddev = self._agent.encode(area)
+            mean, stddev = self._encoder.encode(area)
             spent = time.perf_counter() - began
-            latent = latent_message(mean, stddev, self._agent.model_id, message.header, spent)
+            latent = latent_message(mean, stddev, self._encoder.model_id, message.header, spent)
         except ValueError as error:
             self.refuse("image refused", f"image refused: {error}")
             return

@@ -12,6 +12,7 @@ from safe_skills.ls3.config import planner_profile
 from safe_skills.ls3.planner import PlanOutcome
 from safe_skills.msg import Command, LatentState, PlanStatus
 from safe_skills.nodes import qos
+from safe_skills.nodes.answers import GATE_FIRST, LastCommand
 from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.conversions import (
     TASK_FRAME,
@@ -23,13 +24,6 @@ from safe_skills.nodes.conversions import (
 from safe_skills.nodes.diagnostics import OK, Status
 from safe_skills.nodes.model import DEVICE_PARAMETERS, MODEL_PARAMETERS, load_agent
 from safe_skills.nodes.parameters import Param
-
-GATE_FIRST = 0.001
-"""Seconds for which this thread sleeps after a command. Where nodes share a process they share its
-interpreter, and the gate, which has just been woken, would wait for the plan's status instead."""
-
-REPEAT_AFTER = 0.25
-"""Seconds after which a latent state that was answered already is answered again."""
 
 
 class CemPlanner(SkillNode):
@@ -83,7 +77,7 @@ class CemPlanner(SkillNode):
         )
         _warm_up(self._agent)
         self._planner = self._agent.planner(config, seed=self.param("seed"))
-        self._answered: tuple[Command, float] | None = None
+        self._last = LastCommand()
         self._start = 0
         self._plans = dict.fromkeys(PlanOutcome, 0)
         self._slowest = 0.0
@@ -101,7 +95,7 @@ class CemPlanner(SkillNode):
     def _new_episode(self, start: Header) -> None:
         self._start = max(self._start, nanoseconds(start.stamp))
         self._planner.reset()
-        self._answered = None
+        self._last.forget()
 
     def _plan(self, latent: LatentState) -> None:
         stamp = latent.header.stamp
@@ -112,8 +106,9 @@ class CemPlanner(SkillNode):
         except ValueError as error:
             self.refuse("latent refused", f"latent state refused: {error}")
             return
-        if self._answered is not None and self._answered[0].header.stamp == stamp:
-            self._answer_again()
+        if self._last.answers(nanoseconds(stamp)):
+            if (command := self._last.again()) is not None:
+                self._commands.publish(command)
             return
         plan = self._planner.plan(*belief)
         source = self.NAME + (": hold" if plan.outcome is PlanOutcome.HOLD else "")
@@ -123,18 +118,11 @@ class CemPlanner(SkillNode):
             self.refuse("plan refused", f"plan refused: {error}")
             return
         self._commands.publish(command)
-        self._answered = (command, time.monotonic())
+        self._last.note(command)
         time.sleep(GATE_FIRST)
         self._status.publish(plan_status_message(plan, self._agent.model_id, latent.header))
         self._plans[plan.outcome] += 1
         self._slowest = max(self._slowest, plan.solve_time)
-
-    def _answer_again(self) -> None:
-        command, when = self._answered
-        # A repeat that waited while its first copy was being planned needs no second answer.
-        if time.monotonic() - when >= REPEAT_AFTER:
-            self._commands.publish(command)
-            self._answered = (command, time.monotonic())
 
     def _report_plans(self, status: Status) -> None:
         status.summary(OK, f"{sum(self._plans.values())} plans")

@@ -86,7 +86,7 @@ def latent_message(
         header: Of the image.
         encode_time: How long that took [s]; 0 where it was not measured.
     """
-    _check_belief(mean, stddev, "the encoder made a latent state")
+    check_belief(mean, stddev, "the encoder made a latent state")
     return LatentState(
         header=header,
         model_id=model_id,
@@ -112,11 +112,7 @@ def belief_from_latent(
     Raises:
         ValueError: Made by other weights, of another length, not finite, or a negative deviation.
     """
-    if message.model_id != model_id:
-        raise ValueError(
-            f"expected a latent state of model {model_id}, got one of model "
-            f"{message.model_id or '(none)'}"
-        )
+    check_model(message.model_id, model_id, "a latent state")
     if len(message.mean) != latent_dim or len(message.stddev) != latent_dim:
         raise ValueError(
             f"expected a latent state of {latent_dim} means and deviations, "
@@ -124,11 +120,20 @@ def belief_from_latent(
         )
     mean = np.array(message.mean, np.float32)
     stddev = np.array(message.stddev, np.float32)
-    _check_belief(mean, stddev, "got a latent state")
+    check_belief(mean, stddev, "got a latent state")
     return mean, stddev
 
 
-def _check_belief(mean: np.ndarray, stddev: np.ndarray, what: str) -> None:
+def check_model(given: str, expected: str, what: str) -> None:
+    """Refuse what other weights made; `what` names it in the `ValueError`."""
+    if given != expected:
+        raise ValueError(
+            f"expected {what} of model {expected}, got one of model {given or '(none)'}"
+        )
+
+
+def check_belief(mean: np.ndarray, stddev: np.ndarray, what: str) -> None:
+    """Refuse a Gaussian that is not finite or has a negative deviation, with a `ValueError`."""
     bad = int(np.sum(~np.isfinite(mean)) + np.sum(~np.isfinite(stddev)))
     if bad:
         raise ValueError(f"expected finite numbers, {what} with {bad} that are not")

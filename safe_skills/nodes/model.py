@@ -58,18 +58,23 @@ def share_cores(node: SkillNode) -> None:
     cv2.setNumThreads(max(_asked["opencv_threads"].values()))
 
 
+def model_folder(node: SkillNode) -> Path:
+    """Folder of the checkpoint that a node's parameters name; sets the threads they ask for."""
+    share_cores(node)
+    return checkpoint_folder(node.param("checkpoint"))
+
+
 def load_agent(node: SkillNode) -> LS3Agent:
-    """Load the agent that a node's parameters name, and log which one it is.
+    """Load the LS3 agent that a node's parameters name, and log which one it is.
 
     Raises:
         CheckpointError: In one line; see `LS3Agent.load`.
         ValueError: In one line: PyTorch finds no GPU where one is asked for.
     """
-    share_cores(node)
+    folder = model_folder(node)
     device = node.param("device") if node.has_parameter("device") else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: expected cpu, PyTorch finds no CUDA GPU here; got cuda")
-    folder = checkpoint_folder(node.param("checkpoint"))
     agent = LS3Agent.load(folder, task="cable", device=device)
     node.get_logger().info(f"model {agent.model_id} from {folder}")
     return agent

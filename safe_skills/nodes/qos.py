@@ -19,8 +19,11 @@ def _profile(depth: int, *, reliable: bool = True, latched: bool = False) -> QoS
 IMAGE = _profile(1, reliable=False)
 """Images and latents: the newest wins, a slow reader drops frames."""
 
+LATENT_WINDOW = _profile(16, reliable=False)
+"""Latents for a reader that needs each of them, not the newest: the posterior's window."""
+
 COMMAND = _profile(1)
-"""Commands, and plan status: reliable, a newer one supersedes."""
+"""Commands, what they are made of, and plan status: reliable, a newer one supersedes."""
 
 EVENT = _profile(100, latched=True)
 """Events not to be missed: violations, episodes, CRTK `operating_state`, `error`, `warning`."""

@@ -253,8 +253,19 @@ class History:
     def push(self, image: np.ndarray) -> np.ndarray:
         """Adds the present frame (H, H, 3) uint8 and returns its features psi(s) (d,)."""
         features = self._prior.features(image)
-        self._features.append(features)
+        self.push_features(features)
         return features
+
+    def push_features(self, features: np.ndarray) -> None:
+        """Adds the features psi(s) (d,) of the present frame, which were computed elsewhere.
+
+        Raises:
+            ValueError: they have another length.
+        """
+        size = self._prior.config.encoder.features
+        if np.shape(features) != (size,):
+            raise ValueError(f"history: expected {size} features, got {np.shape(features)}")
+        self._features.append(features)
 
     def context(self) -> Context:
         """q(c | Lambda) of the window that ends with the last frame.

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from std_msgs.msg import Header
@@ -85,8 +87,9 @@ def test_a_larger_square_frame_is_understood(graph, encoder):
 
 
 def test_a_latent_that_is_not_finite_is_not_published(graph, encoder, lines, monkeypatch):
-    bad = np.full(encoder._agent.latent_dim, np.nan, np.float32)
-    monkeypatch.setattr(encoder._agent, "encode", lambda image: (bad, bad))
+    bad = np.full(32, np.nan, np.float32)
+    broken = replace(encoder._encoder, encode=lambda area: (bad, bad))
+    monkeypatch.setattr(encoder, "_encoder", broken)
     send(graph, frame())
     assert graph.until(lambda: errors(lines))
     graph.spin(0.2)

@@ -5,7 +5,7 @@ from std_msgs.msg import Header
 
 from safe_skills.ls3.planner import PlanOutcome
 from safe_skills.msg import Command, LatentState, PlanStatus
-from safe_skills.nodes import cem_planner, qos
+from safe_skills.nodes import answers, qos
 from safe_skills.nodes.cem_planner import CemPlanner
 from safe_skills.nodes.conversions import latent_message
 
@@ -74,7 +74,7 @@ def test_the_warm_start_goes_on_and_an_episode_start_clears_it(graph, planner, a
 def test_a_repeat_is_answered_with_the_same_command_and_not_planned_again(
     graph, planner, agent, belief, monkeypatch
 ):
-    monkeypatch.setattr(cem_planner, "REPEAT_AFTER", 0.1)
+    monkeypatch.setattr(answers, "REPEAT_AFTER", 0.1)
     header = send(graph, agent, belief)
     assert graph.until(lambda: graph.commands)
     send(graph, agent, belief, header.stamp)

@@ -83,6 +83,17 @@ def test_a_context_needs_a_frame():
         prior_of().history().context()
 
 
+def test_features_from_elsewhere_make_the_same_context():
+    prior = prior_of()
+    pushed, given = prior.history(), prior.history()
+    for frame in frames(7):
+        given.push_features(pushed.push(frame))
+        for one, other in zip(pushed.context(), given.context(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"history: expected 16 features, got \(15,\)"):
+        given.push_features(np.zeros(15, np.float32))
+
+
 def test_without_c_the_past_does_not_matter_and_with_c_it_does():
     past, present = frames(2)
     for method, same in (("parrot", True), ("safer", False)):

@@ -1,0 +1,60 @@
+"""What camera frames are encoded with: the checkpoint's method decides. LS3 and SAFER meet here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from safe_skills.data.checkpoint import CheckpointError, load_checkpoint
+from safe_skills.data.segments import shrink
+from safe_skills.nodes.base import SkillNode
+from safe_skills.nodes.model import load_agent, model_folder
+from safe_skills.safer.config import METHODS
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Turns the task area of a camera frame into a belief.
+
+    Attributes:
+        model_id: of the weights.
+        size: least side of the area in pixels.
+        encode: from an area (H, H, 3) uint8 RGB to mean and standard deviation, each (d,) float32;
+            `ValueError` for one that does not fit.
+    """
+
+    model_id: str
+    size: int
+    encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def load_encoder(node: SkillNode) -> Encoder:
+    """Load the encoder of the checkpoint that a node's parameters name, of either method.
+
+    Raises:
+        CheckpointError: In one line: it cannot be used, or is of a method without an encoder.
+    """
+    folder = model_folder(node)
+    method = load_checkpoint(folder).config["method"]
+    if method == "ls3":
+        agent = load_agent(node)
+        return Encoder(agent.model_id, agent.mask_config.size, agent.encode)
+    if method not in METHODS:
+        raise CheckpointError(
+            f"checkpoint {folder}: expected method ls3, {', '.join(METHODS)}, found {method!r}"
+        )
+    return _features(node)
+
+
+def _features(node: SkillNode) -> Encoder:
+    """psi(s) of a skill prior: a point, not a distribution."""
+    # SciPy, which comes with it, takes a second to import; the cable's encoder does without.
+    from safe_skills.nodes.skill_model import load_prior
+
+    prior = load_prior(node)
+    exactly = np.zeros(prior.config.encoder.features, np.float32)
+
+    def encode(area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return prior.features(shrink(area, prior.frame_size)), exactly
+
+    return Encoder(prior.model_id, prior.frame_size, encode)
