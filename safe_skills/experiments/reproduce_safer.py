@@ -19,7 +19,15 @@ from matplotlib.figure import Figure
 from safe_skills.data.files import replacing, write_json, write_text
 from safe_skills.data.provenance import revision
 from safe_skills.experiments.benchmark import machine, print_table
-from safe_skills.experiments.safer_runs import BOUNDS, RANKED, TABLE_1, WITHOUT_C, Agent, Run
+from safe_skills.experiments.safer_runs import (
+    BOUNDS,
+    RANKED,
+    TABLE_1,
+    WITH_UNSAFE,
+    WITHOUT_C,
+    Agent,
+    Run,
+)
 from safe_skills.experiments.stages import Stage, read
 
 # The paper's Table 1: mean success over its six tasks, and violations in all of them.
@@ -305,6 +313,12 @@ RESULTS = {
         "SAFER with and without its safety variable c",
         lambda run: run.learning(WITHOUT_C),
         partial(_policy_rows, WITHOUT_C, one_task=False),
+        _draw_policies,
+    ),
+    "safer-fig9": Result(
+        "PARROT trained on the unsafe steps of successful episodes, too",
+        lambda run: run.learning(WITH_UNSAFE),
+        partial(_policy_rows, WITH_UNSAFE, one_task=False),
         _draw_policies,
     ),
 }

@@ -40,6 +40,7 @@ PRIORS = {
     "parrot": Prior("parrot"),
     "context-parrot": Prior("context-parrot"),
     "safer-without-c": Prior("safer", ("posterior.kind=none",)),
+    "parrot-with-unsafe": Prior("parrot", ("objective.imitate=successful",)),
 }
 RANKED = ("safer", "safer-cautious", "parrot", "context-parrot")
 
@@ -60,6 +61,10 @@ TABLE_1 = {
     "SAFER": Agent("safer"),
 }
 WITHOUT_C = {"SAFER": Agent("safer"), "SAFER without c": Agent("safer-without-c")}
+WITH_UNSAFE = {
+    "PARROT": Agent("parrot"),
+    "PARROT with unsafe steps": Agent("parrot-with-unsafe"),
+}
 BOUNDS = {f"allowed {share:g}": Agent("safer", allowed=share) for share in (0.15, 0.3, 0.45)}
 
 

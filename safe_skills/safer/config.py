@@ -98,6 +98,9 @@ class ObjectiveConfig:
 
     Attributes:
         contrastive: False leaves the unsafe term out, as PARROT and Context PARROT do.
+        imitate: without the unsafe term, whose likelihood is raised: "safe" is D_safe;
+            "successful" is every step of successful episodes, with contacts or without (SAFER app.
+            C, Fig. 9).
         rho: weight of an unsafe step relative to a safe one. lambda multiplies means over batches,
             so that lambda = rho N_unsafe / N_safe.
         absolute_lambda: lambda itself, as the paper sets it (1e-4, 1e-5); takes rho's place.
@@ -111,6 +114,7 @@ class ObjectiveConfig:
     """
 
     contrastive: bool = True
+    imitate: str = "safe"
     rho: float = 2.0
     absolute_lambda: float | None = None
     kl_weight: float = 0.01
@@ -123,6 +127,11 @@ class ObjectiveConfig:
         rules = ("sample", "batch", "none")
         require(
             self.freeze in rules, f"objective.freeze: expected one of {rules}, got {self.freeze!r}"
+        )
+        known = ("safe", "successful")
+        require(
+            self.imitate in known,
+            f"objective.imitate: expected one of {known}, got {self.imitate!r}",
         )
         for name in ("rho", "kl_weight", "absolute_lambda"):
             value = getattr(self, name)
@@ -243,6 +252,11 @@ def for_method(config: SaferConfig, method: str) -> SaferConfig:
     if method not in METHODS:
         raise ConfigError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     if method == "safer":
+        require(
+            config.objective.imitate == "safe",
+            "objective.imitate: expected 'safe' for the method safer, whose unsafe steps are not "
+            f"imitated; got {config.objective.imitate!r}",
+        )
         return config
     changed = replace(config, objective=replace(config.objective, contrastive=False))
     if method == "parrot":

@@ -23,7 +23,7 @@ from safe_skills.data.run_state import (
 from safe_skills.data.segments import Batch, Steps, batch_of, segments_of
 from safe_skills.data.settings import ConfigError
 from safe_skills.data.threads import torch_threads
-from safe_skills.safer.config import OptimizationConfig
+from safe_skills.safer.config import ObjectiveConfig, OptimizationConfig
 from safe_skills.safer.encoder import shifted
 from safe_skills.safer.models import SkillPriorModels
 from safe_skills.safer.objective import Terms, objective
@@ -81,7 +81,7 @@ class SkillPriorTrainer:
         self.folder = Path(folder)
         self.report, self.report_every, self.threads = report, report_every, threads
         config = prior.config
-        wanted = steps.safe | steps.unsafe if config.objective.contrastive else steps.safe
+        wanted = _wanted(steps, config.objective)
         self.segments = segments_of(steps, config.optimization.segment_steps, wanted)
         self.lambda_ = config.objective.lambda_(int(steps.safe.sum()), int(steps.unsafe.sum()))
         self._dequantization = _dequantization(config.optimization, prior.action_dim)
@@ -187,7 +187,7 @@ class SkillPriorTrainer:
     def terms(self, batch: Batch) -> Terms:
         """The objective of a batch, with c drawn from the posterior (Algorithm 2)."""
         config = self.prior.config
-        unsafe = torch.from_numpy(batch.unsafe)
+        unsafe = torch.from_numpy(batch.unsafe & config.objective.contrastive)
         features = self.models.encoder(self._images(batch.frames))
         mean, stddev = self.models.context(features, torch.from_numpy(batch.windows))
         context = mean + stddev * self._normal(mean.shape)
@@ -249,6 +249,13 @@ class SkillPriorTrainer:
         restore_optimizer(self.optimizer, part(tensors, "optimizer."))
         self.generator.set_state(tensors["generator"])
         self.iteration, self.seconds = int(metadata["iteration"]), float(metadata["seconds"])
+
+
+def _wanted(steps: Steps, config: ObjectiveConfig) -> np.ndarray:
+    """(N,) bool, the steps that the objective needs."""
+    if config.contrastive:
+        return steps.safe | steps.unsafe
+    return steps.success if config.imitate == "successful" else steps.safe
 
 
 def _optimizer(config: OptimizationConfig, models: SkillPriorModels) -> torch.optim.Optimizer:

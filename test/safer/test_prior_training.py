@@ -246,3 +246,35 @@ def test_shifts_move_images_and_repeat_their_edges():
     torch.testing.assert_close(found[0], images[0])
     padded = np.pad(images[1].numpy(), ((1, 1), (1, 1), (0, 0)), mode="edge")
     np.testing.assert_array_equal(found[1].numpy(), padded[0:4, 2:6])
+
+
+def test_parrot_may_imitate_every_step_of_successful_episodes(tmp_path):
+    steps = data()
+    assert (steps.success & ~steps.safe).any()
+    config = changed("objective", imitate="successful")
+    trainer = train(tmp_path / "all", config, "parrot")
+    assert set(_all_rows(trainer)) == set(np.flatnonzero(steps.success))
+    safe_only = train(tmp_path / "safe", CONFIG, "parrot")
+    assert set(_all_rows(safe_only)) == set(np.flatnonzero(steps.safe))
+    # The objective is the mean log p of all of them, unsafe ones included.
+    batch = trainer.batch()
+    state = trainer.generator.get_state()
+    terms = trainer.terms(batch)
+    trainer.generator.set_state(state)
+    as_safe = trainer.terms(replace(batch, unsafe=np.zeros_like(batch.unsafe)))
+    torch.testing.assert_close(terms.loss, as_safe.loss, rtol=0, atol=0)
+
+
+def _all_rows(trainer):
+    """Rows of several passes: in each a remainder of the segments is left out."""
+    rows = []
+    for trainer.iteration in range(4 * len(trainer.segments)):
+        rows.append(trainer.batch().rows)
+    return np.concatenate(rows)
+
+
+def test_safer_does_not_imitate_what_it_avoids():
+    with pytest.raises(ConfigError, match=r"objective.imitate: expected 'safe' for the method"):
+        for_method(changed("objective", imitate="successful"), "safer")
+    with pytest.raises(ConfigError, match=r"objective.imitate: expected one of"):
+        changed("objective", imitate="everything")
