@@ -11,6 +11,7 @@ from gymnasium import spaces
 from safe_skills.data.geometry import clip_set_point
 from safe_skills.envs.operation_scene import Contacts, OperationScene, ToolState
 from safe_skills.envs.operation_tasks import OperationTask, find_task
+from safe_skills.robots.arm5 import STEP_LIMIT, WINDUP_MARGIN, WORKSPACE
 
 IMAGE_SIZE = 48
 OVERVIEW_SIZE = (640, 480)
@@ -18,12 +19,6 @@ OBSERVATIONS = ("rgb", "state")
 HORIZON = 30
 SUBSTEPS = 16
 ACTION_SIZE = 5
-STEP_LIMIT = np.array([0.025, 0.025, 0.025, 0.35])
-"""Displacement of a full action: x, y, z [m] and yaw [rad]."""
-WINDUP_MARGIN = np.array([0.01, 0.01, 0.01, 0.1])
-"""How far the set-point may lead the tool beyond one step."""
-WORKSPACE = ((0.10, 0.29), (-0.11, 0.11), (0.005, 0.20), (-2.0, 2.0))
-"""Where the set-point may be: x, y, z [m], yaw [rad]; the arm reaches all of it."""
 
 
 class OperationState(NamedTuple):

@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 
-from safe_skills.envs.operation import STEP_LIMIT, WORKSPACE, OperationState
+from safe_skills.envs.operation import OperationState
 from safe_skills.envs.operation_scene import CONTAINER_CENTRE
+from safe_skills.robots.arm5 import STEP_LIMIT, WORKSPACE
 from safe_skills.robots.arm5_kinematics import FINGER_HIGH
 
 HOVER = 0.015

@@ -16,6 +16,7 @@ from safe_skills.envs.operation_objects import FILE_SCALE, ObjectMesh, load_mesh
 from safe_skills.envs.operation_tasks import OperationTask
 from safe_skills.paths import urdf_file
 from safe_skills.robots import arm5_kinematics as arm5
+from safe_skills.robots.joint_path import JointPath
 
 PHYSICS_RATE = 240.0
 SOLVER_ITERATIONS = 50
@@ -105,10 +106,9 @@ class OperationScene:
         fingers = [arm5.FINGER_HIGH] * 2
         for index, value in zip(self._joints, [*joints, *fingers], strict=True):
             client.resetJointState(self._arm, index, value, 0.0)
-        self._ramp_from = self._target = joints
-        self._ramp_done = RAMP_SUBSTEPS
-        self._drive(joints)
-        self.grip(open_=True)
+        self._target = joints
+        self._arm_motion = _Motion(self._drive, joints)
+        self._finger_motion = _Motion(self._drive_fingers, np.array(fingers))
         self._container = self._make_container(task)
         self._object = self._make_object(task, xy, heading)
         self._rim = task.height
@@ -126,30 +126,36 @@ class OperationScene:
             UnreachableError: the arm cannot take that pose.
         """
         joints = arm5.inverse(arm5.downward(np.asarray(position), yaw), near=self._target)
-        self._ramp_from, self._target = self._ramp_at(self._ramp_done), joints
-        self._ramp_done = 0
+        self.command_joints([joints], [RAMP_SUBSTEPS / PHYSICS_RATE])
+
+    def command_joints(self, points: ArrayLike, seconds: ArrayLike) -> None:
+        """Moves the arm from where it is told to be now, in straight lines of joint space.
+
+        Args:
+            points: (k, 5) joint positions [rad].
+            seconds: (k,) when to be there, from now on, increasing.
+
+        Raises:
+            ValueError: as `JointPath` does; the arm's motion then goes on.
+        """
+        self._arm_motion.begin(points, seconds)
+        self._target = self._arm_motion.goal
+
+    def command_fingers(self, points: ArrayLike, seconds: ArrayLike) -> None:
+        """Moves the fingers likewise: (k, 2) ways from the middle [m]; raises likewise."""
+        self._finger_motion.begin(points, seconds)
 
     def grip(self, open_: bool) -> None:
-        """Opens the fingers, or closes them with what lies between."""
-        target = arm5.FINGER_HIGH if open_ else arm5.FINGER_LOW
-        self._client.setJointMotorControlArray(
-            self._arm,
-            self._fingers,
-            pybullet.POSITION_CONTROL,
-            targetPositions=[target] * 2,
-            forces=[FINGER_FORCE] * 2,
-            positionGains=[FINGER_GAIN] * 2,
-            velocityGains=[1.0] * 2,
-        )
+        """Opens the fingers, or closes them with what lies between, as fast as they can."""
+        self.command_fingers([[arm5.FINGER_HIGH if open_ else arm5.FINGER_LOW] * 2], [0.0])
 
     def advance(self, substeps: int = 16) -> Contacts:
         """Simulates `substeps` / 240 s; returns what touched the container in any of them."""
         client = self._client
         finger = arm = False
         for _ in range(substeps):
-            if self._ramp_done < RAMP_SUBSTEPS:
-                self._ramp_done += 1
-                self._drive(self._ramp_at(self._ramp_done))
+            self._arm_motion.substep()
+            self._finger_motion.substep()
             client.stepSimulation()
             for contact in client.getContactPoints(self._arm, self._container):
                 if contact[8] > 0.0 and contact[9] <= 0.0:
@@ -163,11 +169,15 @@ class OperationScene:
     @property
     def tool(self) -> ToolState:
         """Measured pose of the tool and the fingers."""
-        states = self._client.getJointStates(self._arm, self._joints)
-        values = np.array([state[0] for state in states])
+        values, _ = self.joint_states
         pose = arm5.forward(values[:5])
-        side = pose.rotation.as_matrix()[:, 1]
-        return ToolState(pose.position, math.atan2(-side[0], side[1]), float(values[5:].sum()))
+        return ToolState(pose.position, arm5.yaw_of(pose), float(values[5:].sum()))
+
+    @property
+    def joint_states(self) -> tuple[np.ndarray, np.ndarray]:
+        """Measured positions [rad, m] and speeds of `JOINT_NAMES` and `FINGER_NAMES`, (7,) each."""
+        states = self._client.getJointStates(self._arm, self._joints)
+        return np.array([state[0] for state in states]), np.array([state[1] for state in states])
 
     @property
     def object_pose(self) -> tuple[np.ndarray, np.ndarray]:
@@ -321,9 +331,6 @@ class OperationScene:
         cosine, sine = math.cos(heading), math.sin(heading)
         return scale * mesh.hull[:, :2] @ np.array([[cosine, sine], [-sine, cosine]])
 
-    def _ramp_at(self, done: int) -> np.ndarray:
-        return self._ramp_from + done / RAMP_SUBSTEPS * (self._target - self._ramp_from)
-
     def _drive(self, joints: np.ndarray) -> None:
         self._client.setJointMotorControlArray(
             self._arm,
@@ -334,6 +341,46 @@ class OperationScene:
             positionGains=[ARM_GAIN] * 5,
             velocityGains=[1.0] * 5,
         )
+
+    def _drive_fingers(self, positions: np.ndarray) -> None:
+        self._client.setJointMotorControlArray(
+            self._arm,
+            self._fingers,
+            pybullet.POSITION_CONTROL,
+            targetPositions=positions,
+            forces=[FINGER_FORCE] * 2,
+            positionGains=[FINGER_GAIN] * 2,
+            velocityGains=[1.0] * 2,
+        )
+
+
+class _Motion:
+    """Drives some joints along a path, substep by substep; at rest at `position` at first."""
+
+    def __init__(self, drive: Callable[[np.ndarray], None], position: np.ndarray) -> None:
+        self._drive = drive
+        self._path = JointPath(position, [position], [0.0])
+        self._done, self._arrived = 0, True
+        drive(position)
+
+    @property
+    def goal(self) -> np.ndarray:
+        """Where the path ends."""
+        return self._path.goal
+
+    def begin(self, points: ArrayLike, seconds: ArrayLike) -> None:
+        """Takes a new path from where the present one has come to."""
+        times = np.asarray(seconds, dtype=np.float64) * PHYSICS_RATE
+        self._path = JointPath(self._path.at(self._done), points, times)
+        self._done, self._arrived = 0, False
+
+    def substep(self) -> None:
+        """Commands the next positions, unless the path is at its end."""
+        if self._arrived:
+            return
+        self._done += 1
+        self._drive(self._path.at(self._done))
+        self._arrived = self._done >= self._path.duration
 
 
 _VIEW = pybullet.computeViewMatrix(EYE, TARGET, (0, 0, 1))

@@ -22,7 +22,7 @@ from safe_skills.nodes.conversions import (
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.watch import StopLatch
-from safe_skills.robots.servo import PlanarServo, ServoLimits, ServoOutput, ServoState
+from safe_skills.robots.servo import ServoLimits, ServoOutput, ServoState, SetPointServo
 
 _LEVELS = {
     ServoState.UNCONNECTED: (ERROR, "no valid measured position"),
@@ -77,7 +77,7 @@ class HardwareBridge(SkillNode):
     def configure(self) -> None:
         """Build arm and servo, and open the topics."""
         self._arm = arm_of(self)
-        self._servo = PlanarServo(self._limits())
+        self._servo = SetPointServo(self._limits())
         self._stop = StopLatch()
         self._start = 0
         self._answered: PoseStamped | None = None

@@ -10,8 +10,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from safe_skills.envs.cable_layouts import LAYOUTS, find_layout
-from safe_skills.envs.cable_run import CableRun, StepOutcome, table_camera_matrix
+from safe_skills.envs.cable_run import CableRun, table_camera_matrix
 from safe_skills.envs.cable_scene import PHYSICS_RATE
+from safe_skills.envs.run import StepOutcome
 from safe_skills.msg import EpisodeStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode, main_for

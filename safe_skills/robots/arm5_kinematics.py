@@ -19,6 +19,8 @@ from safe_skills.robots.pose import Pose
 JOINT_NAMES = ("waist", "shoulder", "elbow", "wrist_angle", "wrist_rotate")
 JOINT_LOW = np.array([-3.14, -1.97, -2.09, -1.75, -3.14])
 JOINT_HIGH = np.array([3.14, 1.94, 1.66, 2.15, 3.14])
+JOINT_VELOCITY = np.array([3.14159] * 5)
+"""Greatest speed of a joint of such an arm [rad/s]."""
 FINGER_NAMES = ("left_finger", "right_finger")
 FINGER_LOW, FINGER_HIGH = 0.0, 0.035
 
@@ -73,6 +75,12 @@ def downward(position: np.ndarray, yaw: float) -> Pose:
     # The tool's z axis is the horizontal one besides y; x is down.
     turned = Rotation.from_euler("ZY", (yaw, math.pi / 2))
     return Pose(np.asarray(position, dtype=np.float64), turned)
+
+
+def yaw_of(pose: Pose) -> float:
+    """Heading of the direction in which the fingers move, from the base's y axis [rad]."""
+    side = pose.rotation.as_matrix()[:, 1]
+    return math.atan2(-side[0], side[1])
 
 
 def inverse(pose: Pose, near: np.ndarray | None = None) -> np.ndarray:

@@ -16,7 +16,7 @@ class Robot(ABC, Generic[State, Target]):
     """Translates between the task's coordinates and a robot's own messages.
 
     A bridge turns the robot's state into a position in the task frame with `position`, has a
-    `PlanarServo` accumulate set-points there, and turns each into a command with `target`.
+    `SetPointServo` accumulate set-points there, and turns each into a command with `target`.
 
     Attributes:
         workspace: ((low, high), ...) of each task coordinate [m, rad]: where set-points may be.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,12 +24,13 @@ class ServoState(Enum):
 
 @dataclass(frozen=True)
 class ServoLimits:
-    """Parameters of a `PlanarServo`.
+    """Parameters of a `SetPointServo` for n task coordinates [m, rad].
 
     Attributes:
-        workspace: ((xmin, xmax), (ymin, ymax)) for set-points, task frame [m].
-        max_step: largest component of one displacement [m].
-        margin: how far beyond one step a set-point may lead the measured position [m].
+        workspace: n intervals (min, max) for set-points, task frame.
+        max_step: largest displacement of one command, of every coordinate or (n,).
+        margin: how far beyond one step a set-point may lead the measured position, of every
+            coordinate or (n,).
         command_timeout: time without a command after which the robot holds [s].
         state_timeout: age of a measured position, by receive time, beyond which it is none [s].
 
@@ -37,27 +39,45 @@ class ServoLimits:
     """
 
     workspace: Box
-    max_step: float = 0.03
-    margin: float = 0.01
+    max_step: float | Sequence[float] = 0.03
+    margin: float | Sequence[float] = 0.01
     command_timeout: float = 0.5
     state_timeout: float = 0.25
 
     def __post_init__(self) -> None:
         box = np.asarray(self.workspace, dtype=np.float64)
-        if box.shape != (2, 2) or not np.isfinite(box).all() or not (box[:, 0] < box[:, 1]).all():
+        if (
+            box.ndim != 2
+            or box.shape[1] != 2
+            or not np.isfinite(box).all()
+            or not (box[:, 0] < box[:, 1]).all()
+        ):
             raise ValueError(
-                f"workspace: expected ((xmin, xmax), (ymin, ymax)) with min < max, "
+                f"workspace: expected ((xmin, xmax), (ymin, ymax), ...) with min < max, "
                 f"got {self.workspace!r}"
             )
-        for name, low, high in (
-            ("max_step", 1e-6, 1.0),
-            ("margin", 0.0, 1.0),
-            ("command_timeout", 1e-3, 3600.0),
-            ("state_timeout", 1e-3, 3600.0),
-        ):
+        for name, low in (("max_step", 1e-6), ("margin", 0.0)):
+            self._check_each(name, low, 1.0)
+        for name in ("command_timeout", "state_timeout"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
+            if not isinstance(value, (int, float)) or not 1e-3 <= value <= 3600.0:
+                raise ValueError(f"{name}: expected 0.001 to 3600, got {value!r}")
+
+    @property
+    def size(self) -> int:
+        """Number of task coordinates n."""
+        return len(self.workspace)
+
+    def _check_each(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        try:
+            entries = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            entries = np.array(np.nan)
+        if entries.shape not in ((), (self.size,)):
+            raise ValueError(f"{name}: expected one number or {self.size}, got {value!r}")
+        if not ((low <= entries) & (entries <= high)).all():
+            raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -65,7 +85,7 @@ class ServoOutput:
     """What to send to the robot in answer to one event.
 
     Attributes:
-        set_point: (2,) where to move [m], or None: do not move.
+        set_point: (n,) where to move [m, rad], or None: do not move.
         hold: whether to tell the robot to hold, now and once.
         reason: why a command was refused, empty when it was not.
     """
@@ -75,7 +95,7 @@ class ServoOutput:
     reason: str = ""
 
 
-class PlanarServo:
+class SetPointServo:
     """Accumulates displacements into set-points, and holds the robot when they stop.
 
     The first set-point after a start, an idle time, a hold or a lost connection is counted from the
@@ -101,24 +121,28 @@ class PlanarServo:
 
     @property
     def measured(self) -> np.ndarray | None:
-        """(2,) the last valid measured position [m], None when there is none now."""
+        """(n,) the last valid measured position [m, rad], None when there is none now."""
         return self._measured
 
     @property
     def set_point(self) -> np.ndarray | None:
-        """(2,) the present set-point [m], None when the next one starts from the measurement."""
+        """(n,) the present set-point [m, rad], None: the next one starts from the measurement."""
         return self._set_point
 
     def observe(self, position: ArrayLike | None, now: float) -> ServoOutput:
         """Takes a measured position.
 
         Args:
-            position: (2,) in the task frame [m]; None for a message that is marked invalid (zero
-                stamp) or cannot be used.
+            position: (n,) in the task frame [m, rad]; None for a message that is marked invalid
+                (zero stamp) or cannot be used.
             now: receive time [s].
         """
         measured = None if position is None else np.array(position, dtype=np.float64)
-        if measured is None or measured.shape != (2,) or not np.isfinite(measured).all():
+        if (
+            measured is None
+            or measured.shape != (self.limits.size,)
+            or not np.isfinite(measured).all()
+        ):
             return self._lose_connection()
         self._measured, self._measured_at = measured, now
         if self._state is ServoState.UNCONNECTED:
@@ -129,7 +153,7 @@ class PlanarServo:
         """Takes a displacement.
 
         Args:
-            action: (2,) [m]; its components are clipped to `max_step`.
+            action: (n,) [m, rad]; its components are clipped to `max_step`.
             now: receive time [s].
 
         Returns:
@@ -146,8 +170,8 @@ class PlanarServo:
                 start,
                 self._measured,
                 action,
-                max_step=self.limits.max_step,
-                margin=self.limits.margin,
+                max_step=np.asarray(self.limits.max_step),
+                margin=np.asarray(self.limits.margin),
                 workspace=self.limits.workspace,
             )
         except (TypeError, ValueError) as error:

@@ -10,7 +10,7 @@ from safe_skills.envs.cable_run import CableRun, table_camera_matrix
 from safe_skills.robots import psm_kinematics as psm
 from safe_skills.robots.dvrk import DvrkArm
 from safe_skills.robots.pose import Pose
-from safe_skills.robots.servo import PlanarServo, ServoLimits
+from safe_skills.robots.servo import ServoLimits, SetPointServo
 from safe_skills.robots.simulated_psm import SimulatedPsm
 
 SEED = 1_000_000
@@ -42,7 +42,7 @@ def test_a_run_is_the_environment_bit_for_bit(name):
     run = CableRun(layout, SEED, episodes=3)
     arm = DvrkArm(workspace=layout.workspace)
     robot = SimulatedPsm(arm)
-    servo = PlanarServo(
+    servo = SetPointServo(
         ServoLimits(
             workspace=layout.workspace, max_step=layout.step_limit, margin=layout.windup_margin
         )

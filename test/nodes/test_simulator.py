@@ -20,7 +20,7 @@ from safe_skills.nodes.conversions import pose_message as pack_pose
 from safe_skills.nodes.simulator import Simulator
 from safe_skills.robots import psm_kinematics as psm
 from safe_skills.robots.dvrk import DvrkArm
-from safe_skills.robots.servo import PlanarServo, ServoLimits
+from safe_skills.robots.servo import ServoLimits, SetPointServo
 
 SEED = 1_000_000
 LAYOUT = find_layout("open")
@@ -41,7 +41,7 @@ class Client:
             kind: graph.collect(String, f"PSM1/{kind}", qos.EVENT)
             for kind in ("error", "warning", "status")
         }
-        self.servo = PlanarServo(ServoLimits(workspace=LAYOUT.workspace, state_timeout=10.0))
+        self.servo = SetPointServo(ServoLimits(workspace=LAYOUT.workspace, state_timeout=10.0))
         self.node = graph.start(Simulator, **parameters)
         assert self.node.is_active, self.node.fault
         graph.matched(self.node)

@@ -71,9 +71,10 @@ def test_neighbouring_poses_have_neighbouring_joints():
 def test_the_urdf_has_the_same_joints():
     root = ElementTree.parse(urdf_file("arm5.urdf")).getroot()
     limits = {joint.get("name"): joint.find("limit") for joint in root.iter("joint")}
-    for name, low, high in zip(arm5.JOINT_NAMES, arm5.JOINT_LOW, arm5.JOINT_HIGH, strict=True):
+    own = (arm5.JOINT_NAMES, arm5.JOINT_LOW, arm5.JOINT_HIGH, arm5.JOINT_VELOCITY)
+    for name, *expected in zip(*own, strict=True):
         found = limits.pop(name).attrib
-        assert (float(found["lower"]), float(found["upper"])) == (low, high)
+        assert [float(found[key]) for key in ("lower", "upper", "velocity")] == expected
     for name in arm5.FINGER_NAMES:
         found = limits.pop(name).attrib
         assert float(found["lower"]) == arm5.FINGER_LOW

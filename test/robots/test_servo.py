@@ -5,20 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safe_skills.robots.servo import PlanarServo, ServoLimits, ServoState
+from safe_skills.robots.servo import ServoLimits, ServoState, SetPointServo
 
 BOX = ((-0.15, 0.18), (-0.14, 0.085))
 LIMITS = ServoLimits(workspace=BOX, command_timeout=0.5, state_timeout=0.25)
 
 
 def connected(position=(0.0, 0.0), now=0.0):
-    servo = PlanarServo(LIMITS)
+    servo = SetPointServo(LIMITS)
     servo.observe(position, now)
     return servo
 
 
 def test_it_refuses_to_move_without_a_measured_position():
-    servo = PlanarServo(LIMITS)
+    servo = SetPointServo(LIMITS)
     out = servo.command((0.01, 0.0), 0.0)
     assert out.set_point is None
     assert out.reason.startswith("command refused: expected a valid measured position")
@@ -32,6 +32,21 @@ def test_set_points_add_up_whatever_the_robot_lags():
     out = servo.command((0.02, 0.0), 0.1)
     np.testing.assert_allclose(out.set_point, [0.04, 0.01])
     assert servo.state is ServoState.MOVING
+
+
+def test_coordinates_can_be_more_than_two_with_limits_of_their_own():
+    limits = ServoLimits(
+        ((0.1, 0.3), (-0.1, 0.1), (0.0, 0.2), (-2.0, 2.0)),
+        max_step=(0.025, 0.025, 0.01, 0.35),
+        margin=(0.01, 0.0, 0.01, 0.1),
+    )
+    servo = SetPointServo(limits)
+    assert servo.observe((0.2, 0.0), 0.0) == servo.observe(None, 0.0)
+    servo.observe((0.2, 0.0, 0.1, 0.0), 0.0)
+    for _ in range(3):
+        out = servo.command((1.0, -1.0, 1.0, -1.0), 0.0)
+    np.testing.assert_allclose(out.set_point, (0.235, -0.025, 0.12, -0.45))
+    assert servo.command((0.01, 0.0), 0.0).reason.startswith("command refused: action: expected 4")
 
 
 def test_a_blocked_robot_does_not_wind_up():
@@ -121,7 +136,10 @@ def test_a_command_that_is_no_displacement_is_refused_in_one_line(action):
     ("changes", "line"),
     [
         ({"workspace": ((1, 0), (0, 1))}, "workspace: expected"),
+        ({"workspace": (0.0, 1.0)}, "workspace: expected"),
         ({"max_step": 0.0}, "max_step: expected 1e-06 to 1"),
+        ({"max_step": (0.01, 0.0)}, "max_step: expected 1e-06 to 1"),
+        ({"max_step": (0.01,) * 3}, "max_step: expected one number or 2"),
         ({"margin": float("nan")}, "margin: expected 0 to 1"),
         ({"command_timeout": None}, "command_timeout: expected 0.001 to 3600"),
     ],
@@ -144,7 +162,7 @@ events = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(events)
 def test_whatever_happens_set_points_stay_near_a_fresh_measurement(sequence):
-    servo, now = PlanarServo(LIMITS), 0.0
+    servo, now = SetPointServo(LIMITS), 0.0
     measured = None
     for event, vector, passed in sequence:
         now += passed
