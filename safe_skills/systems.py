@@ -59,6 +59,8 @@ class NodeSpec:
             however long, delays the gate, and the world goes on meanwhile.
         ends_run: whether the system ends when this node does; the others are started again.
         remappings: (from, to) topic names.
+        node: name of the node in the graph, where it is not that of the executable: who stops a
+            robot by `safety_monitor/e_stop` need not know which monitor it is.
     """
 
     executable: str
@@ -66,11 +68,12 @@ class NodeSpec:
     group: str = "world"
     ends_run: bool = False
     remappings: tuple[tuple[str, str], ...] = ()
+    node: str = ""
 
     @property
     def name(self) -> str:
         """Name of the node in the graph."""
-        return self.executable
+        return self.node or self.executable
 
 
 @dataclass(frozen=True)

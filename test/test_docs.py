@@ -88,7 +88,14 @@ def text_of(argument, before):
     return argument.value
 
 
-def topics_of(module):
+def topics_of(node):
+    """Names that a node's class and those that it derives from give to `advertise` and so on."""
+    modules = {part.__module__ for part in node_class(node).__mro__}
+    own = sorted(name for name in modules if name.startswith("safe_skills.nodes."))
+    return [topic for module in own for topic in topics_in(module.rpartition(".")[2])]
+
+
+def topics_in(module):
     """Names that a module gives to `advertise`, `subscribe` and `serve`."""
     tree = ast.parse((ROOT / "safe_skills" / "nodes" / f"{module}.py").read_text())
     before = {

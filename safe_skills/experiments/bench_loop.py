@@ -192,7 +192,7 @@ def _run_separate(
 
 def _node_command(spec: NodeSpec, overrides: Mapping[str, Any]) -> list[str]:
     command = [sys.executable, "-m", f"safe_skills.nodes.{spec.executable}", "--ros-args"]
-    command += ["--params-file", str(config_file(SYSTEM.config))]
+    command += ["-r", f"__node:={spec.name}", "--params-file", str(config_file(SYSTEM.config))]
     for name, value in {**spec.parameters, **overrides}.items():
         if value != "":
             command += ["-p", f"{name}:={json.dumps(value)}"]

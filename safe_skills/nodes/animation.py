@@ -58,11 +58,11 @@ class Animation:
 
     Args:
         episodes: Number of episodes kept.
-        mask: How the encoder sees a frame.
+        mask: How the encoder sees a frame; None: as the camera does.
         camera_span: Half width of what the camera sees [m].
     """
 
-    def __init__(self, episodes: int, mask: MaskConfig, camera_span: float) -> None:
+    def __init__(self, episodes: int, mask: MaskConfig | None, camera_span: float = 1.0) -> None:
         self._limit, self._mask, self._span = episodes, mask, camera_span
         self._snapshots: list[Snapshot] = []
         self._recent: deque[Snapshot] = deque(maxlen=8)
@@ -134,10 +134,12 @@ class Animation:
         return next((s for s in reversed(self._recent) if s.stamp == stamp), None)
 
     def _draw(self, snapshot: Snapshot) -> Image.Image:
-        views = [self._camera_view(snapshot), self._mask_view(snapshot)]
+        views = [self._camera_view(snapshot)]
+        if self._mask is not None:
+            views.append(self._mask_view(snapshot))
         scene = snapshot.scene
         if scene is None:
-            canvas = Image.new("RGB", (2 * VIEW, VIEW + BAR), "white")
+            canvas = Image.new("RGB", (len(views) * VIEW, VIEW + BAR), "white")
             for column, view in enumerate(views):
                 canvas.paste(view, (column * VIEW, 0))
         else:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from safe_skills.nodes.base import SkillNode
-from safe_skills.nodes.run_recorder import RunRecorder
+from safe_skills.nodes.recorder import Recorder
 from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
 from safe_skills.nodes.summary import RunLog
 from safe_skills.paths import config_file
@@ -141,7 +141,7 @@ def _run(
             nodes.append(_create(spec, overrides.get(spec.name, {})))
         if not all(node.bring_up() for node in nodes):
             return REFUSED
-        recorder = next(node for node in nodes if isinstance(node, RunRecorder))
+        recorder = next(node for node in nodes if isinstance(node, Recorder))
         groups: dict[str, list[SkillNode]] = {}
         for spec, node in zip(specs, nodes, strict=True):
             groups.setdefault(spec.group, []).append(node)
@@ -161,6 +161,7 @@ def _create(spec: NodeSpec, overrides: Mapping[str, Any]) -> SkillNode:
     for source, target in spec.remappings:
         cli += ["-r", f"{source}:={target}"]
     return node_class(spec.executable)(
+        spec.name,
         parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
         cli_args=["--ros-args", *cli] if cli else None,
     )
@@ -188,7 +189,7 @@ class _GroupThread(threading.Thread):
             self._executor.shutdown()
 
 
-def _spin(groups: Sequence[Sequence[SkillNode]], recorder: RunRecorder, stop: StopSignal) -> None:
+def _spin(groups: Sequence[Sequence[SkillNode]], recorder: Recorder, stop: StopSignal) -> None:
     stopped = threading.Event()
     threads = [_GroupThread(nodes, stopped) for nodes in groups]
     with _progress() as progress:

@@ -1,111 +1,53 @@
-"""Node: watches a run and writes what it came to, as JSON, as a table and as a GIF."""
+"""Node: watches a run of the cable task and writes what it came to, as JSON, table and GIF."""
 
 import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from rich.console import Console
-from rich.table import Table
-from sensor_msgs.msg import Image
 
-from safe_skills.data.files import write_json
 from safe_skills.data.vision import MaskConfig
-from safe_skills.msg import Command, EpisodeStatus, LatentState, PlanStatus, SafetyStatus
+from safe_skills.msg import PlanStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.animation import Animation
 from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of, task_position
-from safe_skills.nodes.base import SkillNode, main_for
-from safe_skills.nodes.conversions import nanoseconds, rgb_from_image
-from safe_skills.nodes.diagnostics import OK, Status
+from safe_skills.nodes.base import main_for
+from safe_skills.nodes.conversions import nanoseconds
 from safe_skills.nodes.parameters import Param
-from safe_skills.nodes.roll_call import SOURCES, sources_of
-from safe_skills.nodes.summary import EpisodeRecord, RunLog, table_rows
-
-LAST_WORDS = 1.2
-"""Seconds after the last episode in which every node's diagnostics, one a second, still arrive."""
-
-LOOK = 0.05
-"""Period of looking for the nodes that are to be recorded [s]."""
-
-GATE_STATES = ("OK", "LIMITED", "HOLD", "STOPPED")
-SETTINGS = ("checkpoint", "robot", "layout", "profile", "clock", "seed")
+from safe_skills.nodes.recorder import RECORDER_PARAMETERS, Recorder
 
 
-class RunRecorder(SkillNode):
-    """Collects episodes, plans, the gate's status, times and memory; ends after `episodes`.
-
-    Times are taken where messages were published, by the host's clock, so that this node's own
-    delays do not count: all nodes must run on one host.
-    """
+class RunRecorder(Recorder):
+    """Records a run of LS3 on a CRTK arm, with the plans."""
 
     NAME = "run_recorder"
     PARAMETERS = {
-        "episodes": Param(0, "Episodes after which the run is over; 0: never.", low=0, high=10**6),
-        "json": Param("", "File for the summary; empty: none."),
-        "gif": Param("", "File for the GIF; empty: none."),
-        "gif_episodes": Param(3, "Episodes in the GIF.", low=1, high=20),
+        **RECORDER_PARAMETERS,
+        **ARM_PARAMETERS,
         "camera_span": Param(
             0.25,
             "Half width of what the camera sees, for the plan in the GIF [m].",
             low=0.01,
             high=5.0,
         ),
-        "sources": SOURCES,
-        **ARM_PARAMETERS,
-        "checkpoint": Param("", "Checkpoint in use, for the summary and the GIF's mask."),
         "layout": Param("open", "Scene in use, for the summary."),
         "profile": Param("realtime", "Planner profile in use, for the summary."),
-        "clock": Param("lockstep", "Simulator's clock in use, for the summary."),
-        "seed": Param(0, "Seed of the run, for the summary.", low=0, high=2**31 - 1),
     }
+    SETTINGS = ("checkpoint", "robot", "layout", "profile", "clock", "seed")
 
-    unwritten: tuple[str, ...] = ()
-    """Files that could not be written at the end."""
-
-    on_episode: Callable[[RunLog], None] | None = None
-    """Called after every episode."""
-
-    def configure(self) -> None:
-        """Check that the files can be written and open the topics."""
-        for name in ("json", "gif"):
-            _check_writable(name, self.param(name))
-        self.log = RunLog()
-        self._animation = self._new_animation()
-        self._position: np.ndarray | None = None
-        self._closing = False
+    def open_topics(self) -> None:
+        """Subscribe to the plans and to the arm."""
         arm = self.param("arm")
-        self.subscribe(LatentState, "latent", self._note_latent, qos.IMAGE)
+        self._position: np.ndarray | None = None
         self.subscribe(PlanStatus, "plan_status", self._note_plan, qos.LOG)
-        self.subscribe(SafetyStatus, "safety_status", self._note_gate, qos.LOG)
-        self.subscribe(Command, "command", self._note_command, qos.LOG)
-        self.subscribe(Command, "command_safe", self._note_safe_command, qos.LOG)
         self.subscribe(PoseStamped, f"{arm}/servo_cp", self._note_servo, qos.LOG)
-        self.subscribe(DiagnosticArray, "/diagnostics", self._note_diagnostics, qos.LOG)
-        if self._animation is not None:
+        if self.animation is not None:
             self._arm = arm_of(self)
-            self.subscribe(Image, "camera/image_raw", self._note_camera, qos.IMAGE)
-            self.subscribe(Image, "overview/image_raw", self._note_overview, qos.IMAGE)
             self.subscribe(
                 PoseStamped, f"{arm}/measured_cp", self._note_position, qos.CRTK_STATE_LATEST
             )
-        self.diagnostics.add("run", self._report_run)
-        self._sources = sources_of(self, self.param("sources"))
-        self._looking = self.every(LOOK, self._listen_once_all_are_found)
-        self._listen_once_all_are_found()
 
-    def deactivate(self) -> None:
-        """Write what was seen, the whole run or a part of it."""
-        if self.log.started:
-            self._write()
-
-    def _new_animation(self) -> Animation | None:
-        if not self.param("gif"):
-            return None
+    def new_animation(self) -> Animation:
+        """Return an empty animation that shows the encoder's mask."""
         mask = MaskConfig()
         if self.param("checkpoint"):
             # PyTorch takes seconds to import: a recorder without a GIF is there from the start.
@@ -116,156 +58,23 @@ class RunRecorder(SkillNode):
             mask = MaskConfig.from_dict(load_checkpoint(folder).config["mask"])
         return Animation(self.param("gif_episodes"), mask, self.param("camera_span"))
 
-    def _listen_once_all_are_found(self) -> None:
-        """A simulator that waits for this node shows its first image when `episode` is heard."""
-        if self._sources.complete():
-            self._looking.cancel()
-            self.subscribe(EpisodeStatus, "episode", self._note_episode, qos.EVENT)
-
-    def _note_episode(self, message: EpisodeStatus) -> None:
-        record = EpisodeRecord(
-            episode=message.episode,
-            seed=message.seed,
-            steps=message.step,
-            success=message.success,
-            violation=message.violation,
-            violation_kind=message.violation_kind,
-            episode_return=message.episode_return,
-            episode_cost=message.episode_cost,
-            done=message.done,
-        )
-        if self.log.note_episode(record, message.finished):
-            if self._animation is not None:
-                self._animation.end_episode(_outcome(record))
-            if self.on_episode is not None:
-                self.on_episode(self.log)
-        enough = 0 < self.param("episodes") <= len(self.log.done)
-        if (enough or self.log.finished) and not self._closing:
-            self._closing = True
-            self.every(LAST_WORDS, self._end)
-
-    def _end(self) -> None:
-        self.finished = True
-
-    def _note_latent(self, message: LatentState, info: dict) -> None:
-        stamp = nanoseconds(message.header.stamp)
-        self.log.note_latent(stamp, info["source_timestamp"], message.encode_time)
-
     def _note_plan(self, message: PlanStatus) -> None:
         stamp = nanoseconds(message.header.stamp)
         self.log.note_plan(
             stamp, message.model_id, message.outcome, message.solve_time, message.feasible_share
         )
-        if self._animation is not None and message.horizon:
+        if self.animation is not None and message.horizon:
             actions = np.reshape(message.planned_actions, (message.horizon, -1))[:, :2]
-            self._animation.plan(stamp, self._position, actions)
-
-    def _note_gate(self, message: SafetyStatus) -> None:
-        self.log.note_gate(
-            {
-                "received": message.commands_received,
-                "passed": message.commands_passed,
-                "limited": message.commands_limited,
-                "held": message.commands_held,
-                "stopped": message.commands_stopped,
-                "violations": message.violations,
-                "seen_contacts": message.seen_contacts,
-            }
-        )
-        if self._animation is not None:
-            state = GATE_STATES[message.state]
-            self._animation.gate(nanoseconds(message.header.stamp), state, message.reasons)
-
-    def _note_command(self, message: Command, info: dict) -> None:
-        self.log.note_command(nanoseconds(message.header.stamp), info["source_timestamp"])
-
-    def _note_safe_command(self, message: Command, info: dict) -> None:
-        self.log.note_safe_command(nanoseconds(message.header.stamp), info["source_timestamp"])
+            self.animation.plan(stamp, self._position, actions)
 
     def _note_servo(self, message: PoseStamped, info: dict) -> None:
         self.log.note_servo(nanoseconds(message.header.stamp), info["source_timestamp"])
-
-    def _note_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {pair.key: pair.value for pair in status.values}
-            if "pid" in values and "peak_rss_mb" in values:
-                self.log.note_process(int(values["pid"]), float(values["peak_rss_mb"]))
-
-    def _note_camera(self, message: Image) -> None:
-        try:
-            image = rgb_from_image(message)
-        except ValueError as error:
-            self.refuse("image refused", f"image left out of the GIF: {error}")
-            return
-        self._animation.camera(nanoseconds(message.header.stamp), image)
-
-    def _note_overview(self, message: Image) -> None:
-        try:
-            self._animation.scene(nanoseconds(message.header.stamp), rgb_from_image(message))
-        except ValueError as error:
-            self.refuse("image refused", f"overview left out of the GIF: {error}")
 
     def _note_position(self, message: PoseStamped) -> None:
         try:
             self._position = task_position(self._arm, message)
         except ValueError as error:
             self.refuse("measured_cp refused", f"no position for the GIF: {error}")
-
-    def _write(self) -> None:
-        settings = {name: self.param(name) for name in SETTINGS}
-        asked = self.param("episodes")
-        settings["complete"] = bool(self.log.finished or 0 < asked <= len(self.log.done))
-        summary = self.log.summary(settings)
-        _print_table(summary)
-        self._write_file("json", lambda path: write_json(path, summary))
-        if self._animation is not None:
-            self._write_file("gif", self._animation.save)
-
-    def _write_file(self, name: str, write: Callable[[str], None]) -> None:
-        path = self.param(name)
-        if not path:
-            return
-        try:
-            write(path)
-        except (OSError, ValueError) as error:
-            self.get_logger().error(f"{name} not written: {error}")
-            self.unwritten += (path,)
-        else:
-            self.get_logger().info(f"wrote {path}")
-
-    def _report_run(self, status: Status) -> None:
-        status.summary(OK, f"{len(self.log.done)} episodes")
-        status.add("episodes", len(self.log.done))
-        status.add("successes", sum(record.success for record in self.log.done))
-        status.add("violations", sum(record.violation for record in self.log.done))
-
-
-def _outcome(record: EpisodeRecord) -> str:
-    if record.violation:
-        return f"violation: {record.violation_kind or 'unknown'}"
-    return f"goal in {record.steps} steps" if record.success else "time is up"
-
-
-def _check_writable(name: str, path: str) -> None:
-    """Find out before the run, not after it, that its summary cannot be written."""
-    if not path:
-        return
-    if Path(path).is_dir():
-        raise ValueError(f"{name}: expected a file to write, got the folder {path}")
-    folder = Path(path).resolve().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"{name}: cannot write {path}: {error.strerror}") from None
-
-
-def _print_table(summary: dict[str, Any]) -> None:
-    table = Table(title="Run", show_header=False)
-    for name, value in table_rows(summary):
-        table.add_row(name, value)
-    Console().print(table)
 
 
 def main() -> int:

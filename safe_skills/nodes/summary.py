@@ -10,6 +10,9 @@ from safe_skills.data.statistics import percentiles, rate_interval
 OUTCOMES = ("feasible", "max_safe_set", "hold", "random")
 """Names of the outcomes of PlanStatus.msg, by their value."""
 
+SKILL_OUTCOMES = ("decoded", "hold")
+"""Names of the outcomes of SkillStatus.msg, by their value."""
+
 KEPT_FRAMES = 100_000
 """Frames whose times are kept: more than a day of a robot at 1 Hz, two hours and more at 10 Hz."""
 
@@ -78,14 +81,18 @@ class RunLog:
 
     Times are nanoseconds of this host's clock; frames are matched by the image's stamp. The first
     answer to a frame counts, repeats do not.
+
+    Attributes:
+        outcomes: names of a plan's outcomes, by their value; the first is what one hopes for.
     """
 
+    outcomes: tuple[str, ...] = OUTCOMES
     episodes: dict[int, EpisodeRecord] = field(default_factory=dict)
     finished: bool = False
     model_id: str = ""
     _frames: dict[int, _Frame] = field(default_factory=dict)
     _solve_times: list[float] = field(default_factory=list)
-    _outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    _outcomes: dict[str, int] = field(default_factory=dict)
     _feasible: list[float] = field(default_factory=list)
     _gate: dict[str, int] = field(default_factory=dict)
     _memory: dict[int, float] = field(default_factory=dict)
@@ -111,14 +118,21 @@ class RunLog:
             frame.encode_time = encode_time or None
 
     def note_plan(
-        self, stamp: int, model_id: str, outcome: int, solve_time: float, feasible: float
+        self,
+        stamp: int,
+        model_id: str,
+        outcome: int,
+        solve_time: float,
+        feasible: float | None = None,
     ) -> None:
-        """Take a plan's status."""
+        """Take a plan's status: who planned, how it came out, how long it took [s]."""
         self._frame(stamp).solve_time = solve_time
         self.model_id = model_id
         self._solve_times.append(solve_time)
-        self._feasible.append(feasible)
-        self._outcomes[OUTCOMES[outcome]] += 1
+        if feasible is not None:
+            self._feasible.append(feasible)
+        name = self.outcomes[outcome]
+        self._outcomes[name] = self._outcomes.get(name, 0) + 1
 
     def note_command(self, stamp: int, published: int) -> None:
         """Take the time at which the planner's command was published."""
@@ -167,6 +181,7 @@ class RunLog:
         # While the nodes still find each other the first image waits for who will answer it.
         settled = frames[1:]
         gate = dict(self._gate)
+        outcomes = {name: self._outcomes.get(name, 0) for name in self.outcomes}
         return {
             "episodes": len(done),
             "success_rate": len(wins) / len(done) if done else None,
@@ -185,9 +200,9 @@ class RunLog:
             },
             "overhead_ms": _known(frame.overhead() for frame in settled),
             "plans": plans,
-            "infeasible_share": None if plans == 0 else 1 - self._outcomes["feasible"] / plans,
+            "infeasible_share": None if plans == 0 else 1 - outcomes[self.outcomes[0]] / plans,
             "mean_feasible_share": _mean(self._feasible),
-            "outcomes": dict(self._outcomes),
+            "outcomes": outcomes,
             "seen_contacts": gate.pop("seen_contacts", None),
             "gate": gate,
             "peak_rss_mb": sum(self._memory.values()) if self._memory else None,
@@ -235,7 +250,7 @@ def table_rows(summary: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
             "run",
             ", ".join(
                 f"{key} {summary[key]}"
-                for key in ("robot", "layout", "profile", "clock", "seed")
+                for key in ("robot", "layout", "task", "profile", "policy", "clock", "seed")
                 if key in summary
             ),
         ),
