@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -9,16 +10,73 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from safe_skills.msg import Command, SafetyStatus, Violation
+from safe_skills.msg import Command, LatentState, SafetyStatus, Violation
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode
-from safe_skills.nodes.conversions import TASK_FRAME, command_message, nanoseconds
+from safe_skills.nodes.conversions import (
+    TASK_FRAME,
+    belief_from_latent,
+    command_message,
+    nanoseconds,
+)
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
+from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.supervision import NAN, Counters, Judgement, Supervisor
 from safe_skills.safety import EmergencyStop, Finding, GateCommand, GateLimits, GateState
 
 SILENCE = 0.3
 """Seconds without a command after which the timer's judgement is the status."""
+
+
+def limit(name: str, text: str, low: float, high: float) -> Param:
+    """Return the parameter of a limit of the gate, which may be changed while it works."""
+    return Param(getattr(GateLimits, name), text, low, high, runtime=True)
+
+
+SHARED_LIMITS = {
+    "reject_factor": limit(
+        "reject_factor",
+        "Commands beyond this many times a limit are held, not made smaller.",
+        1.0,
+        100.0,
+    ),
+    "latent_timeout": limit(
+        "latent_timeout", "Age at which a latent state is stale [s].", 1e-3, 3600.0
+    ),
+    "image_timeout": limit("image_timeout", "Age at which an image is stale [s].", 1e-3, 3600.0),
+    "robot_timeout": limit(
+        "robot_timeout", "Age at which the robot's state is stale [s].", 1e-3, 3600.0
+    ),
+}
+
+MODEL_LIMITS = {
+    "use_constraint": Param(True, "Hold where the constraint estimator asks for it.", runtime=True),
+    "constraint_limit": limit(
+        "constraint_limit",
+        "Greatest probability of a constraint violation one step ahead.",
+        0.0,
+        1.0,
+    ),
+    "use_safe_set": Param(False, "Make commands smaller where the safe set is left.", runtime=True),
+    "safe_set_limit": Param(
+        0.5, "Least probability of being in the safe set for full motion.", 0.0, 1.0, runtime=True
+    ),
+    "safe_set_scale": limit(
+        "safe_set_scale", "Factor on commands where the safe set is left.", 0.0, 1.0
+    ),
+}
+
+
+def limits_of(node: SkillNode, names: Iterable[str]) -> dict[str, Any]:
+    """Return the limits of these names, as `GateLimits` takes them; what is not used is None."""
+    values = {name: node.param(name) for name in names}
+    for switch, checked in (
+        ("use_constraint", "constraint_limit"),
+        ("use_safe_set", "safe_set_limit"),
+    ):
+        if not values.pop(switch, True):
+            values[checked] = None
+    return values
 
 
 class Monitor(SkillNode):
@@ -43,6 +101,15 @@ class Monitor(SkillNode):
     def read_robot(self) -> None:
         """Tell the supervisor the newest state of the robot, if there is a new one."""
         raise NotImplementedError
+
+    def note_latent(self, message: LatentState, model_id: str, size: int) -> None:
+        """Tell the supervisor of a latent state of `size` numbers, if it is of this model."""
+        try:
+            mean, _ = belief_from_latent(message, model_id, size)
+        except ValueError as error:
+            self.refuse("latent refused", f"latent state refused: {error}")
+            return
+        self.supervisor.latent(time.monotonic(), nanoseconds(message.header.stamp), mean)
 
     def open_gate(self, supervisor: Supervisor) -> None:
         """Open the gate's own topics and services, after those of the evidence."""

@@ -15,57 +15,32 @@ from safe_skills.nodes.base import main_for
 from safe_skills.nodes.camera_encoder import CAMERA_PARAMETERS
 from safe_skills.nodes.conversions import (
     TASK_FRAME,
-    belief_from_latent,
     nanoseconds,
     rgb_from_image,
 )
 from safe_skills.nodes.frames import task_area
 from safe_skills.nodes.gate_models import GateModels
 from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS, load_agent
-from safe_skills.nodes.monitor import Monitor
+from safe_skills.nodes.monitor import MODEL_LIMITS, SHARED_LIMITS, Monitor, limit, limits_of
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.supervision import Supervisor
 from safe_skills.safety import GateLimits
 from safe_skills.safety.colour import seen_contact
 
-_LIMITS = {
-    "step_limit": "Greatest component of a command [m].",
-    "norm_limit": "Greatest norm of a command [m].",
-    "reject_factor": "Commands beyond this many times a limit are held, not made smaller.",
-    "change_limit": "Greatest distance of a command from the one passed before it [m].",
-    "workspace_margin": "How far outside the workspace the robot may be measured [m].",
-    "latent_timeout": "Age at which a latent state is stale [s].",
-    "image_timeout": "Age at which an image is stale [s].",
-    "robot_timeout": "Age at which the robot's state is stale [s].",
-    "constraint_limit": "Greatest probability of a constraint violation one step ahead.",
-    "safe_set_scale": "Factor on commands where the safe set is left.",
-}
-_RANGES = {
-    "step_limit": (1e-6, 0.1),
-    "norm_limit": (1e-6, 0.15),
-    "change_limit": (1e-6, 0.3),
-    "reject_factor": (1.0, 100.0),
-    "workspace_margin": (0.0, 1.0),
-    "latent_timeout": (1e-3, 3600.0),
-    "image_timeout": (1e-3, 3600.0),
-    "robot_timeout": (1e-3, 3600.0),
-    "constraint_limit": (0.0, 1.0),
-    "safe_set_scale": (0.0, 1.0),
-}
 LIMIT_PARAMETERS = {
-    name: Param(
-        getattr(GateLimits, name),
-        text,
-        *_RANGES[name],
-        runtime=True,
-    )
-    for name, text in _LIMITS.items()
-} | {
-    "use_constraint": Param(True, "Hold where the constraint estimator asks for it.", runtime=True),
-    "use_safe_set": Param(False, "Make commands smaller where the safe set is left.", runtime=True),
-    "safe_set_limit": Param(
-        0.5, "Least probability of being in the safe set for full motion.", 0.0, 1.0, runtime=True
+    **SHARED_LIMITS,
+    "step_limit": limit("step_limit", "Greatest component of a command [m].", 1e-6, 0.1),
+    "norm_limit": limit("norm_limit", "Greatest norm of a command [m].", 1e-6, 0.15),
+    "change_limit": limit(
+        "change_limit",
+        "Greatest distance of a command from the one passed before it [m].",
+        1e-6,
+        0.3,
     ),
+    "workspace_margin": limit(
+        "workspace_margin", "How far outside the workspace the robot may be measured [m].", 0.0, 1.0
+    ),
+    **MODEL_LIMITS,
 }
 
 
@@ -112,23 +87,14 @@ class SafetyMonitor(Monitor):
 
     def limits(self) -> GateLimits:
         """Return the gate's limits, from the parameters of now."""
-        values = {name: self.param(name) for name in _LIMITS}
-        if not self.param("use_constraint"):
-            values["constraint_limit"] = None
-        safe_set = self.param("safe_set_limit") if self.param("use_safe_set") else None
         return GateLimits(
-            workspace_of(self), frame_id=TASK_FRAME, safe_set_limit=safe_set, **values
+            workspace_of(self), frame_id=TASK_FRAME, **limits_of(self, LIMIT_PARAMETERS)
         )
 
     # ---- evidence
 
     def _latent(self, message: LatentState) -> None:
-        try:
-            mean, _ = belief_from_latent(message, self._agent.model_id, self._agent.latent_dim)
-        except ValueError as error:
-            self.refuse("latent refused", f"latent state refused: {error}")
-            return
-        self.supervisor.latent(time.monotonic(), nanoseconds(message.header.stamp), mean)
+        self.note_latent(message, self._agent.model_id, self._agent.latent_dim)
 
     def _measured(self, message: PoseStamped) -> None:
         # A hundred come in a second; only the newest before a judgement is read.

@@ -1,0 +1,154 @@
+"""Node: the gate between a skill prior's decoder and an arm behind ROS 2 controllers."""
+
+import sys
+import time
+
+from sensor_msgs.msg import Image, JointState
+
+from safe_skills.msg import AbstractAction, LatentState, SafetyContext
+from safe_skills.nodes import qos
+from safe_skills.nodes.base import main_for
+from safe_skills.nodes.conversions import TASK_FRAME, nanoseconds
+from safe_skills.nodes.decoding import largest_entry
+from safe_skills.nodes.joints import (
+    ARM5_PARAMETERS,
+    arm5_of,
+    reading_from_message,
+    workspace_of,
+)
+from safe_skills.nodes.model import MODEL_PARAMETERS
+from safe_skills.nodes.monitor import SHARED_LIMITS, Monitor, limits_of
+from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.skill_conversions import (
+    abstract_action_from_message,
+    context_from_message,
+)
+from safe_skills.nodes.skill_model import BOUND_PARAMETERS, bound_of, load_prior
+from safe_skills.nodes.supervision import Supervisor
+from safe_skills.robots.arm5 import STEP_LIMIT
+from safe_skills.safety import GateLimits
+
+# In full steps of the arm: 25 mm, or 0.35 rad of yaw.
+STEP_LIMITS = {
+    "step_limit": Param(
+        1.0, "Greatest component of a command [full steps].", 1e-6, 10.0, runtime=True
+    ),
+    "norm_limit": Param(2.0, "Greatest norm of a command [full steps].", 1e-6, 20.0, runtime=True),
+    "change_limit": Param(
+        4.0,
+        "Greatest distance of a command from the one passed before it [full steps].",
+        1e-6,
+        40.0,
+        runtime=True,
+    ),
+    "workspace_margin": Param(
+        1.5,
+        "How far outside the workspace the tool may be measured [full steps].",
+        0.0,
+        10.0,
+        runtime=True,
+    ),
+}
+LIMIT_PARAMETERS = {
+    **SHARED_LIMITS,
+    "context_timeout": Param(
+        0.5, "Age at which a safety context is stale [s].", 1e-3, 3600.0, runtime=True
+    ),
+    **STEP_LIMITS,
+}
+
+
+class SkillMonitor(Monitor):
+    """Judges every command by limits, by fresh evidence and by SAFER's bound.
+
+    Subscribes `command`, `latent`, `safety_context`, `abstract_action`, `camera/image_raw`,
+    `joint_states` and `episode_start`; publishes `command_safe`, `safety_status` and `violation`.
+    A command passes only if the abstract action that answers the same image was seen and is within
+    eta, which this node reads from the prior's checkpoint itself, so that a decoder cannot talk it
+    into anything.
+    """
+
+    NAME = "skill_monitor"
+    PARAMETERS = {
+        **MODEL_PARAMETERS,
+        **BOUND_PARAMETERS,
+        **ARM5_PARAMETERS,
+        **LIMIT_PARAMETERS,
+    }
+
+    def configure(self) -> None:
+        """Load the prior, build the gate, open topics and services."""
+        self._prior = load_prior(self)
+        self._eta = bound_of(self, self._prior)
+        self._arm = arm5_of(self)
+        self._joints: tuple[float, JointState] | None = None
+        # Every latent and abstract action is remembered by stamp: none may be dropped.
+        self.subscribe(LatentState, "latent", self._latent, qos.LATENT_WINDOW)
+        self.subscribe(Image, "camera/image_raw", self._image, qos.IMAGE)
+        self.subscribe(JointState, "joint_states", self._measured, qos.CRTK_STATE_LATEST)
+        if self._prior.context_size:
+            self.subscribe(SafetyContext, "safety_context", self._context, qos.COMMAND)
+        self.subscribe(AbstractAction, "abstract_action", self._abstract_action, qos.LOG)
+        self.open_gate(Supervisor(self.limits(), None, self.emergency_stop))
+
+    def limits(self) -> GateLimits:
+        """Return the gate's limits, from the parameters of now."""
+        values = limits_of(self, LIMIT_PARAMETERS)
+        if not self._prior.context_size:
+            values["context_timeout"] = None
+        return GateLimits(
+            workspace_of(self),
+            frame_id=TASK_FRAME,
+            units=tuple(STEP_LIMIT),
+            gripper=True,
+            constraint_limit=None,
+            eta=self._eta,
+            **values,
+        )
+
+    def read_robot(self) -> None:
+        """Tell the supervisor the newest measured joints, as the tool's pose."""
+        if self._joints is None:
+            return
+        (received, message), self._joints = self._joints, None
+        try:
+            position = self._arm.position(reading_from_message(self._arm, message))
+        except ValueError as error:
+            self.refuse("joint_states refused", f"joint_states refused: {error}")
+            return
+        self.supervisor.robot(received, position)
+
+    def _latent(self, message: LatentState) -> None:
+        self.note_latent(message, self._prior.model_id, self._prior.config.encoder.features)
+
+    def _image(self, message: Image) -> None:
+        self.supervisor.image(time.monotonic())
+
+    def _measured(self, message: JointState) -> None:
+        # A hundred come in a second; only the newest before a judgement is read.
+        self._joints = (time.monotonic(), message)
+
+    def _context(self, message: SafetyContext) -> None:
+        try:
+            context_from_message(message, self._prior.model_id, self._prior.context_size)
+        except ValueError as error:
+            self.refuse("safety_context refused", f"safety context refused: {error}")
+            return
+        self.supervisor.context(time.monotonic())
+
+    def _abstract_action(self, message: AbstractAction) -> None:
+        try:
+            z = abstract_action_from_message(message, self._prior.model_id, self._prior.action_dim)
+        except ValueError as error:
+            self.refuse("abstract_action refused", f"abstract action refused: {error}")
+            return
+        self.supervisor.abstract_action(nanoseconds(message.header.stamp), largest_entry(z))
+
+
+def main() -> int:
+    """Run the node."""
+    return main_for(SkillMonitor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
