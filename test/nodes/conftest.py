@@ -10,10 +10,12 @@ import rclpy
 import torch
 from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
+from skill_checkpoints import save_policy, save_prior
 
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
 from safe_skills.nodes.spinning import make_executor
+from safe_skills.safer.prior import SkillPrior
 
 torch.set_num_threads(1)
 
@@ -38,6 +40,21 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def agent(checkpoint) -> LS3Agent:
     return LS3Agent.load(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def prior_checkpoint(tmp_path_factory) -> Path:
+    return save_prior(tmp_path_factory.mktemp("prior"))
+
+
+@pytest.fixture(scope="session")
+def prior(prior_checkpoint) -> SkillPrior:
+    return SkillPrior.load(prior_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def policy_checkpoint(prior, tmp_path_factory) -> Path:
+    return save_policy(tmp_path_factory.mktemp("policy"), prior)
 
 
 class Graph:
