@@ -22,6 +22,12 @@ PROFILES = {"latent": qos.IMAGE, "safety_context": qos.COMMAND, "abstract_action
 FOREVER, SOON = 60.0, 0.01
 
 
+@pytest.fixture(autouse=True)
+def no_answer_is_repeated(monkeypatch):
+    """However slow the machine."""
+    monkeypatch.setattr(answers, "REPEAT_AFTER", 60.0)
+
+
 @pytest.fixture
 def start(graph, prior_checkpoint):
     def started(**parameters):
@@ -112,7 +118,7 @@ def test_a_frame_that_lacks_a_part_is_a_hold_with_its_reason(graph, start, prior
     frame.send(*(part for part in PARTS if part != missing))
     assert graph.commands == []
     lose_patience(node)
-    assert graph.until(lambda: graph.statuses)
+    assert graph.until(lambda: graph.statuses and graph.commands)
     (command,), (status,) = graph.commands, graph.statuses
     reason = {"safety_context": "no_context"}.get(missing, f"no_{missing}")
     assert (status.outcome, status.reason) == (SkillStatus.HOLD, reason)
@@ -221,7 +227,7 @@ def test_a_frame_that_is_shown_again_gets_the_same_answer_again(
     frame = Frame(graph, prior).send(*(PARTS if whole else PARTS[:2]))
     if not whole:
         lose_patience(node)
-    assert graph.until(lambda: graph.statuses)
+    assert graph.until(lambda: graph.statuses and graph.commands)
     frame.send("latent")
     assert len(graph.commands) == 2 and graph.commands[0] == graph.commands[1]
     assert len(graph.statuses) == 1
