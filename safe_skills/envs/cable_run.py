@@ -6,7 +6,7 @@ import numpy as np
 
 from safe_skills.envs.cable import violation_kind
 from safe_skills.envs.cable_layouts import CableLayout
-from safe_skills.envs.cable_scene import CableScene, Contacts
+from safe_skills.envs.cable_scene import PHYSICS_RATE, CableScene, Contacts
 from safe_skills.envs.run import Judgement, TaskRun
 
 
@@ -30,7 +30,13 @@ class CableRun(TaskRun[Contacts]):
     def __init__(self, layout: CableLayout, seed: int, episodes: int) -> None:
         self.layout = layout
         self.scene = CableScene(layout)
-        super().__init__(seed, episodes, substeps=layout.substeps, horizon=layout.horizon)
+        super().__init__(
+            seed,
+            episodes,
+            rate=PHYSICS_RATE,
+            substeps=layout.substeps,
+            horizon=layout.horizon,
+        )
 
     def close(self) -> None:
         """Ends the simulation."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from safe_skills.envs.operation import HORIZON, SUBSTEPS, violation_kind
-from safe_skills.envs.operation_scene import FIELD_OF_VIEW, Contacts, OperationScene
+from safe_skills.envs.operation_scene import FIELD_OF_VIEW, PHYSICS_RATE, Contacts, OperationScene
 from safe_skills.envs.operation_tasks import OperationTask
 from safe_skills.envs.run import Judgement, TaskRun
 
@@ -30,7 +30,7 @@ class OperationRun(TaskRun[Contacts]):
     def __init__(self, task: OperationTask, seed: int, episodes: int) -> None:
         self.task = task
         self.scene = OperationScene()
-        super().__init__(seed, episodes, substeps=SUBSTEPS, horizon=HORIZON)
+        super().__init__(seed, episodes, rate=PHYSICS_RATE, substeps=SUBSTEPS, horizon=HORIZON)
 
     def close(self) -> None:
         """Ends the simulation."""

@@ -53,19 +53,23 @@ class TaskRun(ABC, Generic[Contacts]):
     Args:
         seed: of the first episode.
         episodes: number of episodes; 0: no end.
-        substeps: physics steps of one control period.
+        rate: physics steps, substeps, in a second.
+        substeps: of one control period.
         horizon: steps of an episode.
 
     Raises:
         ValueError: a negative seed or number of episodes.
     """
 
-    def __init__(self, seed: int, episodes: int, *, substeps: int, horizon: int) -> None:
+    def __init__(
+        self, seed: int, episodes: int, *, rate: float, substeps: int, horizon: int
+    ) -> None:
         if seed < 0 or episodes < 0:
             raise ValueError(
                 f"seed and episodes: expected 0 or more, got {seed!r} and {episodes!r}"
             )
         self.episodes = episodes
+        self.rate = rate
         self.substeps = substeps
         self.horizon = horizon
         self._first_seed = seed

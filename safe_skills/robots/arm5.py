@@ -54,7 +54,6 @@ class Arm5(Robot[JointReading, np.ndarray]):
         finger_names: of the two fingers.
         tilt_tolerance: how far from straight down the tool may be measured [rad].
         workspace_tolerance: (4,) how far outside the workspace the tool may be measured [m, rad].
-        max_velocity: (5,) greatest speeds of the joints [rad/s].
 
     Raises:
         ValueError: names or numbers that are not usable, in one line.
@@ -70,7 +69,6 @@ class Arm5(Robot[JointReading, np.ndarray]):
         finger_names: Sequence[str] = kinematics.FINGER_NAMES,
         tilt_tolerance: float = math.radians(30.0),
         workspace_tolerance: ArrayLike = STEP_LIMIT + WINDUP_MARGIN,
-        max_velocity: ArrayLike = kinematics.JOINT_VELOCITY,
     ) -> None:
         self.workspace = workspace
         self.joint_names, self.finger_names = tuple(joint_names), tuple(finger_names)
@@ -84,11 +82,6 @@ class Arm5(Robot[JointReading, np.ndarray]):
         low, high = _numbers("workspace", workspace, (4, 2)).T
         tolerance = _numbers("workspace_tolerance", workspace_tolerance, (4,))
         self._low, self._high = low - tolerance, high + tolerance
-        self._max_velocity = _numbers("max_velocity", max_velocity, (5,))
-        if not (self._max_velocity > 0.0).all():
-            raise ValueError(
-                f"max_velocity: expected speeds above 0, got {self._max_velocity.tolist()}"
-            )
 
     def reading(self, names: Sequence[str], positions: Sequence[float]) -> JointReading:
         """Picks the arm's joints and fingers out of joint positions by name.
@@ -170,11 +163,6 @@ class Arm5(Robot[JointReading, np.ndarray]):
         if values.shape != (4,) or not np.isfinite(values).all():
             raise ValueError(f"set-point: expected 4 finite numbers, got {values.tolist()}")
         return kinematics.inverse(kinematics.downward(values[:3], values[3]), near=near)
-
-    def least_time(self, goal: np.ndarray, *starts: np.ndarray) -> float:
-        """Returns the time [s] that velocity limits ask for, from any of some joints to a goal."""
-        ways = np.abs(goal - np.array(starts)) / self._max_velocity
-        return float(ways.max(initial=0.0))
 
 
 def _numbers(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,7 +14,7 @@ from safe_skills.envs.cable import CableEnv
 from safe_skills.envs.cable_layouts import find_layout
 from safe_skills.envs.cable_policies import RoutePolicy
 from safe_skills.msg import EpisodeStatus
-from safe_skills.nodes import qos, simulator
+from safe_skills.nodes import qos, simulation
 from safe_skills.nodes.conversions import nanoseconds, pose_from_message, rgb_from_image
 from safe_skills.nodes.conversions import pose_message as pack_pose
 from safe_skills.nodes.simulator import Simulator
@@ -287,7 +287,7 @@ def test_the_first_image_waits_for_those_who_record(graph, clock, lines):
 
 
 def test_the_first_image_does_not_wait_for_ever(graph, monkeypatch, lines):
-    monkeypatch.setattr(simulator, "AUDIENCE_PATIENCE", 0.2)
+    monkeypatch.setattr(simulation, "AUDIENCE_PATIENCE", 0.2)
     images = graph.collect(Image, "camera/image_raw", qos.IMAGE)
     graph.start(Simulator, audience="recorder,writer")
     assert graph.until(lambda: images)

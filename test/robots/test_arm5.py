@@ -102,21 +102,11 @@ def test_a_set_point_that_cannot_be_reached_is_refused(point):
         ARM.target(np.array(point))
 
 
-def test_the_slowest_joint_and_the_farthest_start_decide_on_the_time():
-    arm = Arm5(max_velocity=[1.0, 2.0, 1.0, 1.0, 4.0])
-    goal = np.array([0.1, 1.0, 0.0, 0.0, -0.4])
-    assert arm.least_time(goal, np.zeros(5)) == 0.5
-    assert arm.least_time(goal, goal) == 0.0
-    assert arm.least_time(goal, goal, goal - [0, 0, 2.0, 0, 0]) == 2.0
-
-
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
         ({"joint_names": ["a", "b"]}, "joint_names: expected 5 different names"),
         ({"finger_names": ["waist", "other"]}, "expected . different names"),
-        ({"max_velocity": [1.0, 1.0, 1.0, 1.0, 0.0]}, "max_velocity: expected speeds above 0"),
-        ({"max_velocity": [1.0]}, "max_velocity: expected 5 finite numbers"),
         ({"workspace": ((0, 1), (0, 1))}, "workspace: expected 4 x 2 finite numbers"),
         ({"workspace_tolerance": [math.inf] * 4}, "workspace_tolerance: expected 4 finite"),
     ],
