@@ -11,6 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from safe_skills.paths import checkpoint_dir
+
+DRAWS = "prior"
+"""Value of the option `policy` for draws of the skill prior itself."""
+
 DISCOVERY = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 """Environment variable: where nodes look for each other; a system sets it to this host alone."""
 
@@ -216,12 +221,114 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         # A step takes 25 ms: what is looked for less often begins many frames late.
         nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05, **sources}))
     if simulated:
-        recorders = [node.name for node in nodes if node.executable in RECORDERS]
+        recorders = [node.name for node in nodes if node.name in RECORDERS]
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
         simulator["audience"] = ",".join(recorders)
         nodes.append(NodeSpec("simulator", {**simulator, **state, **overview}))
     return tuple(nodes)
+
+
+GRASP_OPTIONS = (
+    Option("robot", "sim", "The simulated arm, or one behind ROS 2 controllers.", ("sim", "arm")),
+    Option(
+        "task", "34", "Operation task of the simulator, 0 to 39; 34 to 39 are held out.", kind=int
+    ),
+    Option(
+        "clock",
+        "lockstep",
+        "Simulator: wait for the command of each image (repeatable), or never wait.",
+        ("lockstep", "realtime"),
+    ),
+    Option("checkpoint", "operation", "Skill prior: checkpoint folder, or name of a shipped one."),
+    Option(
+        "policy",
+        "",
+        "Policy over it: checkpoint folder or shipped name; empty: operation_TASK where that "
+        "ships, else draws of the prior; prior: draws of the prior.",
+    ),
+    Option("episodes", "10", "Episodes to run; 0: until stopped.", kind=int),
+    Option(
+        "seed",
+        "1000000",
+        "Seed of the scenes (episode k takes seed + k) and of draws; training is below.",
+        kind=int,
+    ),
+    Option("config", "", "Parameter file; empty: config/safer_grasp.yaml."),
+    Option("record", "", "MCAP file for all topics; empty: none."),
+    Option("json", "", "JSON file for the run's summary; empty: none."),
+    Option("gif", "", "GIF file of the first episodes; empty: none."),
+)
+
+UNHURRIED = 10.0
+"""In lockstep a frame's parts may take their time: on a busy machine no step turns into a hold [s].
+"""
+
+
+def _safer_grasp(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
+    simulated = values["robot"] == "sim"
+    lockstep = simulated and values["clock"] == "lockstep"
+    model = {"checkpoint": values["checkpoint"]}
+    policy = _shipped_policy(values["policy"], values["task"])
+    bridge = {"stamped": lockstep}
+    if simulated:
+        # SciPy takes its time to import, and who asks for help or for another system needs none.
+        from safe_skills.robots.arm5 import SIMULATED_VELOCITY
+
+        # As the environment does in which the prior's data were collected.
+        bridge |= {"max_velocity": [SIMULATED_VELOCITY] * 5, "gripper_time": 0.0}
+    monitor, decoder, posterior, state = {}, {}, {}, {}
+    if lockstep:
+        moving = ("command_timeout", "state_timeout", "goal_time", "gripper_timeout")
+        fresh = ("image_timeout", "latent_timeout", "robot_timeout", "context_timeout")
+        bridge |= dict.fromkeys(moving, WORLD_WAITS)
+        monitor = dict.fromkeys(fresh, WORLD_WAITS)
+        decoder, posterior = {"patience": UNHURRIED}, {"gap": WORLD_WAITS}
+        # Between two steps nothing changes, and after each the state is published anyway.
+        state = {"state_rate": 20.0}
+    nodes = [
+        NodeSpec("trajectory_bridge", bridge, "safety", node="hardware_bridge"),
+        NodeSpec("skill_monitor", {**model, **monitor}, "safety", node="safety_monitor"),
+        NodeSpec("skill_decoder", {**model, **decoder}, "skill"),
+        NodeSpec("safety_posterior", {**model, **posterior}, "skill"),
+        NodeSpec("skill_policy", {**model, "policy": policy, "seed": values["seed"]}, "skill"),
+        NodeSpec("camera_encoder", model, "skill"),
+    ]
+    sources = {"sources": ",".join(node.name for node in nodes)}
+    run = {name: values[name] for name in ("robot", "task", "seed", "json", "gif")}
+    run["clock"] = values["clock"] if simulated else "realtime"
+    run["episodes"] = values["episodes"] if simulated else 0
+    nodes.append(
+        NodeSpec(
+            "skill_recorder",
+            {**model, **run, "policy": policy or DRAWS, **sources},
+            node="run_recorder",
+            ends_run=True,
+        )
+    )
+    if values["record"]:
+        nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05, **sources}))
+    if simulated:
+        recorders = [node.name for node in nodes if node.name in RECORDERS]
+        overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
+        simulator = {name: values[name] for name in ("task", "clock", "episodes", "seed")}
+        simulator["audience"] = ",".join(recorders)
+        nodes.append(
+            NodeSpec("arm_simulator", {**simulator, **state, **overview}, node="simulator")
+        )
+    return tuple(nodes)
+
+
+def _shipped_policy(asked: str, task: int) -> str:
+    """The policy that the option means: the task's, where one ships and no other is asked for."""
+    if asked:
+        return "" if asked == DRAWS else asked
+    name = f"operation_{task}"
+    try:
+        checkpoint_dir(name)
+    except FileNotFoundError:
+        return ""
+    return name
 
 
 SYSTEMS = {
@@ -233,6 +340,13 @@ SYSTEMS = {
             "ls3_cable.yaml",
             CABLE_OPTIONS,
             _ls3_cable,
+        ),
+        System(
+            "safer_grasp",
+            "SAFER takes an object out of a container without touching it, from camera images.",
+            "safer_grasp.yaml",
+            GRASP_OPTIONS,
+            _safer_grasp,
         ),
     )
 }

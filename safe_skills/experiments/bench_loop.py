@@ -1,6 +1,6 @@
 """`safe-skills bench loop`: every hop of the graph, from the stamp of an image to the set-point.
 
-The graph is the one that `safe-skills run ls3_cable` runs, and the times are those that its
+The graph is the one that `safe-skills run SYSTEM` runs, and the times are those that its
 recorder keeps (`nodes.summary`): each is the time of a publication, taken by the publisher.
 """
 
@@ -23,26 +23,29 @@ from typing import Any
 import cv2
 import numpy as np
 
+from safe_skills.data.checkpoint import load_checkpoint
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED
 from safe_skills.data.files import write_json
 from safe_skills.data.statistics import percentiles
 from safe_skills.data.threads import torch_threads
 from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.envs.operation_tasks import FIRST_EVALUATION_TASK
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.benchmark import in_turns, machine, print_table
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.nodes.composed import add_parameters_option, parse_overrides
 from safe_skills.nodes.frames import task_area
+from safe_skills.nodes.model import checkpoint_folder
 from safe_skills.nodes.summary import HOPS
-from safe_skills.paths import checkpoint_dir, config_file
-from safe_skills.systems import DISCOVERY, NodeSpec, find_system
+from safe_skills.paths import config_file
+from safe_skills.safer.prior import SkillPrior
+from safe_skills.systems import DISCOVERY, SYSTEMS, NodeSpec, System, find_system
 
 HELP = (
     "Time every hop of the graph from the stamp of an image to the set-point of the robot, with "
     "its nodes in one process and in one each, in lockstep and in realtime; and the encoder alone."
 )
 
-SYSTEM = find_system("ls3_cable")
 MODES = {
     "composed-lockstep": (True, "lockstep"),
     "composed-realtime": (True, "realtime"),
@@ -66,7 +69,18 @@ class RunFailedError(ValueError):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the benchmark's options."""
-    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
+    parser.add_argument(
+        "--system", choices=sorted(SYSTEMS), default="ls3_cable", help="which graph (ls3_cable)"
+    )
+    parser.add_argument(
+        "--layout", choices=sorted(LAYOUTS), default="open", help="scene of ls3_cable (open)"
+    )
+    parser.add_argument(
+        "--task",
+        type=natural,
+        default=FIRST_EVALUATION_TASK,
+        help=f"task of safer_grasp ({FIRST_EVALUATION_TASK})",
+    )
     parser.add_argument("--episodes", type=positive, default=10, help="of each run (10)")
     parser.add_argument("--rounds", type=positive, default=3, help="runs of each mode (3)")
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES))
@@ -84,8 +98,10 @@ def run(args: argparse.Namespace) -> int:
         ValueError: in one line, for a parameter that cannot be used.
         RunFailedError: a run of the graph failed.
     """
-    parse_overrides(args.parameters, [spec.name for spec in SYSTEM.nodes({})])
-    encoder = time_encoder(LS3Agent.load(checkpoint_dir(f"cable_{args.layout}")))
+    system = find_system(args.system)
+    specs = system.nodes(scene_of(args))
+    parse_overrides(args.parameters, [spec.name for spec in specs])
+    encoder = time_encoder(*load_encoder(specs))
     runs: dict[str, list[dict[str, Any]]] = {mode: [] for mode in args.modes}
     for _ in range(args.rounds):
         for mode in args.modes:
@@ -96,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         written = {
             "machine": machine(),
-            "layout": args.layout,
+            "system": args.system,
+            **scene_of(args),
             "episodes": args.episodes,
             "rounds": args.rounds,
             "seed": args.seed,
@@ -113,8 +130,26 @@ def run(args: argparse.Namespace) -> int:
 # ---- the encoder
 
 
-def time_encoder(agent: LS3Agent, rounds: int = 200) -> dict[str, dict[str, float | None]]:
+def load_encoder(specs: Sequence[NodeSpec]) -> tuple[Callable[[np.ndarray], object], int]:
+    """Loads the encoder of a graph: what it does with a task area, and the area's side."""
+    name = next(spec for spec in specs if spec.name == "camera_encoder").parameters["checkpoint"]
+    folder = checkpoint_folder(name)
+    if load_checkpoint(folder).config["method"] == "ls3":
+        agent = LS3Agent.load(folder)
+        return agent.encode, agent.mask_config.size
+    prior = SkillPrior.load(folder)
+    return prior.features, prior.frame_size
+
+
+def time_encoder(
+    encode: Callable[[np.ndarray], object], size: int, rounds: int = 200
+) -> dict[str, dict[str, float | None]]:
     """Times the encoder on one core, from a camera frame to a belief.
+
+    Args:
+        encode: takes a task area (size, size, 3) uint8 RGB.
+        size: its side in pixels.
+        rounds: frames of each size.
 
     Returns:
         Percentiles [ms] by size of the frame, of which a centred square is the task area.
@@ -125,9 +160,7 @@ def time_encoder(agent: LS3Agent, rounds: int = 200) -> dict[str, dict[str, floa
         frame = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         share = height / width
         crop = (0.0, (1.0 - share) / 2.0, 1.0, share)
-        cases[name] = lambda frame=frame, crop=crop: agent.encode(
-            task_area(frame, crop, agent.mask_config.size)
-        )
+        cases[name] = lambda frame=frame, crop=crop: encode(task_area(frame, crop, size))
     with _one_thread():
         times = in_turns(cases, rounds, warm_up=5)
     return {name: percentiles(found) for name, found in times.items()}
@@ -147,13 +180,18 @@ def _one_thread() -> Iterator[None]:
 # ---- the graph
 
 
+def scene_of(args: argparse.Namespace) -> dict[str, str]:
+    """The option of the system that chooses the scene."""
+    return {"layout": args.layout} if args.system == "ls3_cable" else {"task": str(args.task)}
+
+
 def measure(mode: str, args: argparse.Namespace) -> dict[str, Any]:
     """Runs the graph once in a mode; returns its recorder's summary."""
     composed, clock = MODES[mode]
     with tempfile.TemporaryDirectory(prefix="bench_loop_") as folder:
         summary = Path(folder) / "run.json"
         options = {
-            "layout": args.layout,
+            **scene_of(args),
             "clock": clock,
             "episodes": str(args.episodes),
             "seed": str(args.seed),
@@ -161,28 +199,36 @@ def measure(mode: str, args: argparse.Namespace) -> dict[str, Any]:
         }
         limit = 60.0 + SECONDS_PER_EPISODE * args.episodes
         start = _run_composed if composed else _run_separate
-        start(options, args.parameters, Path(folder), limit)
+        start(find_system(args.system), options, args.parameters, Path(folder), limit)
         return json.loads(summary.read_text(encoding="utf-8"))
 
 
 def _run_composed(
-    options: Mapping[str, str], parameters: Sequence[str], folder: Path, limit: float
+    system: System,
+    options: Mapping[str, str],
+    parameters: Sequence[str],
+    folder: Path,
+    limit: float,
 ) -> None:
-    command = [sys.executable, "-m", "safe_skills.cli", "run", SYSTEM.name]
+    command = [sys.executable, "-m", "safe_skills.cli", "run", system.name]
     command += [f"--{name}={value}" for name, value in options.items()]
     command += [word for text in parameters for word in ("-p", text)]
     _wait(_start("graph", command, folder), limit, folder / "graph.log")
 
 
 def _run_separate(
-    options: Mapping[str, str], parameters: Sequence[str], folder: Path, limit: float
+    system: System,
+    options: Mapping[str, str],
+    parameters: Sequence[str],
+    folder: Path,
+    limit: float,
 ) -> None:
-    specs = SYSTEM.nodes(options)
+    specs = system.nodes(options)
     overrides = parse_overrides(parameters, [spec.name for spec in specs])
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for spec in specs:
-            command = _node_command(spec, overrides.get(spec.name, {}))
+            command = _node_command(spec, system.config, overrides.get(spec.name, {}))
             children[spec.name] = _start(spec.name, command, folder)
         last = next(spec.name for spec in specs if spec.ends_run)
         _wait(children[last], limit, folder / f"{last}.log")
@@ -190,9 +236,9 @@ def _run_separate(
         _end(children.values())
 
 
-def _node_command(spec: NodeSpec, overrides: Mapping[str, Any]) -> list[str]:
+def _node_command(spec: NodeSpec, config: str, overrides: Mapping[str, Any]) -> list[str]:
     command = [sys.executable, "-m", f"safe_skills.nodes.{spec.executable}", "--ros-args"]
-    command += ["-r", f"__node:={spec.name}", "--params-file", str(config_file(SYSTEM.config))]
+    command += ["-r", f"__node:={spec.name}", "--params-file", str(config_file(config))]
     for name, value in {**spec.parameters, **overrides}.items():
         if value != "":
             command += ["-p", f"{name}:={json.dumps(value)}"]
@@ -280,7 +326,8 @@ def _print(
         rows.append((label, *(_cell(figures[key]) for figures in modes.values())))
     spread = [_spread(figures["runs"]["overhead_p99_ms"]) for figures in modes.values()]
     rows.append(("its p99 in each run", *spread))
-    title = f"{args.layout}, {args.episodes} episodes, {args.rounds} runs: p50 / p99 in ms"
+    scene = " ".join((args.system, *scene_of(args).values()))
+    title = f"{scene}, {args.episodes} episodes, {args.rounds} runs: p50 / p99 in ms"
     print_table(title, ["hop", *modes], rows)
     rows = [(name, _cell(times)) for name, times in encoder.items()]
     print_table("Encoder on one core", ["frame", "p50 / p99 in ms"], rows)

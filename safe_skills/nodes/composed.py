@@ -35,18 +35,30 @@ INTERRUPTED = 130
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the systems and their options to the parser."""
     parser.add_argument("system", choices=sorted(SYSTEMS), help="system to run")
-    options: dict[str, Option] = {}
+    options: dict[str, dict[str, Option]] = {}
     for system in SYSTEMS.values():
-        options |= {option.name: option for option in system.options}
-    for option in options.values():
-        default = f" (default: {option.default})" if option.default else ""
+        for option in system.options:
+            options.setdefault(option.name, {})[system.name] = option
+    for name, of_systems in options.items():
+        choices = list(dict.fromkeys(c for option in of_systems.values() for c in option.choices))
         parser.add_argument(
-            f"--{option.name}",
-            choices=option.choices or None,
-            metavar=None if option.choices else option.name.upper(),
-            help=option.help + default,
+            f"--{name}",
+            choices=choices or None,
+            metavar=None if choices else name.upper(),
+            help=_help(of_systems),
         )
     add_parameters_option(parser)
+
+
+def _help(of_systems: Mapping[str, Option]) -> str:
+    """What an option means, and to which systems where it is not the same to all."""
+    texts: dict[str, list[str]] = {}
+    for system, option in of_systems.items():
+        default = f" (default: {option.default})" if option.default else ""
+        texts.setdefault(option.help + default, []).append(system)
+    if len(texts) == 1 and len(of_systems) == len(SYSTEMS):
+        return next(iter(texts))
+    return " ".join(f"{', '.join(systems)}: {text}" for text, systems in texts.items())
 
 
 def add_parameters_option(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
         ValueError: In one line: an option or a parameter that cannot be used.
     """
     system = find_system(args.system)
-    given = {o.name: getattr(args, o.name) for o in system.options}
+    every = {option.name for other in SYSTEMS.values() for option in other.options}
+    given = {name: getattr(args, name) for name in every}
     texts = {name: text for name, text in given.items() if text is not None}
     specs = system.nodes(texts)
     overrides = parse_overrides(args.parameters, [spec.name for spec in specs])

@@ -87,8 +87,8 @@ class SkillMonitor(Monitor):
         self.subscribe(Image, "camera/image_raw", self._image, qos.IMAGE)
         self.subscribe(JointState, "joint_states", self._measured, qos.CRTK_STATE_LATEST)
         if self._prior.context_size:
-            self.subscribe(SafetyContext, "safety_context", self._context, qos.COMMAND)
-        self.subscribe(AbstractAction, "abstract_action", self._abstract_action, qos.LOG)
+            self.subscribe(SafetyContext, "safety_context", self._take_context, qos.COMMAND)
+        self.subscribe(AbstractAction, "abstract_action", self._take_abstract_action, qos.LOG)
         self.open_gate(Supervisor(self.limits(), None, self.emergency_stop))
 
     def limits(self) -> GateLimits:
@@ -128,7 +128,7 @@ class SkillMonitor(Monitor):
         # A hundred come in a second; only the newest before a judgement is read.
         self._joints = (time.monotonic(), message)
 
-    def _context(self, message: SafetyContext) -> None:
+    def _take_context(self, message: SafetyContext) -> None:
         try:
             context_from_message(message, self._prior.model_id, self._prior.context_size)
         except ValueError as error:
@@ -136,7 +136,7 @@ class SkillMonitor(Monitor):
             return
         self.supervisor.context(time.monotonic())
 
-    def _abstract_action(self, message: AbstractAction) -> None:
+    def _take_abstract_action(self, message: AbstractAction) -> None:
         try:
             z = abstract_action_from_message(message, self._prior.model_id, self._prior.action_dim)
         except ValueError as error:

@@ -68,7 +68,7 @@ class GateLimits:
         for name in ("step_limit", "norm_limit", "change_limit"):
             self._number(name, 1e-6, 10.0)
         self._number("reject_factor", 1.0, 100.0)
-        self._number("workspace_margin", 0.0, 1.0)
+        self._number("workspace_margin", 0.0, 10.0)
         for name in ("latent_timeout", "image_timeout", "robot_timeout", "context_timeout"):
             self._number(name, 1e-3, 3600.0, optional=True)
         self._number("eta", 1e-6, 1e6, optional=True)

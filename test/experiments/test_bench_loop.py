@@ -5,10 +5,8 @@ import pytest
 
 from safe_skills.experiments import bench_loop
 from safe_skills.experiments.bench import BENCHMARKS
-from safe_skills.ls3.agent import LS3Agent
 from safe_skills.nodes.summary import HOPS
-from safe_skills.paths import checkpoint_dir
-from safe_skills.systems import NodeSpec
+from safe_skills.systems import NodeSpec, find_system
 
 
 def parse(*words):
@@ -24,6 +22,10 @@ def times(p99):
 def summary(p99, plans=10):
     hops = {name: times(p99 + k) for k, name in enumerate(HOPS)}
     return {"hops_ms": hops, "overhead_ms": times(p99), "plan_ms": times(30.0), "plans": plans}
+
+
+def load_encoder(system):
+    return bench_loop.load_encoder(find_system(system).nodes({}))
 
 
 def test_it_is_one_of_the_benchmarks():
@@ -51,7 +53,7 @@ def test_the_encoder_is_timed_with_one_thread_and_the_setting_comes_back():
     import torch
 
     before = torch.get_num_threads(), cv2.getNumThreads()
-    found = bench_loop.time_encoder(LS3Agent.load(checkpoint_dir("cable_open")), rounds=3)
+    found = bench_loop.time_encoder(*load_encoder("ls3_cable"), rounds=3)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
     assert list(found) == ["64x64", "640x480"]
     for name in found:
@@ -60,7 +62,7 @@ def test_the_encoder_is_timed_with_one_thread_and_the_setting_comes_back():
 
 def test_a_node_gets_its_parameters_and_those_that_were_asked_for():
     spec = NodeSpec("cem_planner", {"checkpoint": "c", "threads": 1, "profile": ""})
-    words = bench_loop._node_command(spec, {"threads": 2})
+    words = bench_loop._node_command(spec, "ls3_cable.yaml", {"threads": 2})
     assert words[2] == "safe_skills.nodes.cem_planner"
     assert 'checkpoint:="c"' in words and "threads:=2" in words
     assert not any(word.startswith("profile") for word in words)

@@ -85,6 +85,65 @@ def test_waiting_makes_nothing_stale_in_lockstep_only():
         assert "command_timeout" not in by_name(**given)["hardware_bridge"].parameters
 
 
+def grasp(**given):
+    return {spec.name: spec for spec in SYSTEMS["safer_grasp"].nodes(given)}
+
+
+def test_the_arm_has_the_names_that_operators_know_and_no_simulator_when_real():
+    simulated = grasp(**EVERYTHING)
+    assert set(simulated) == {
+        "hardware_bridge",
+        "safety_monitor",
+        "skill_decoder",
+        "safety_posterior",
+        "skill_policy",
+        "camera_encoder",
+        "run_recorder",
+        "bag_recorder",
+        "simulator",
+    }
+    assert simulated["safety_monitor"].executable == "skill_monitor"
+    assert simulated["simulator"].parameters["audience"] == "run_recorder,bag_recorder"
+    real = grasp(robot="arm")
+    assert set(simulated) - set(real) == {"bag_recorder", "simulator"}
+    bridge = real["hardware_bridge"].parameters
+    assert bridge == {"stamped": False}
+    assert real["run_recorder"].parameters["clock"] == "realtime"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        EVERYTHING,
+        {"robot": "arm"},
+        {"task": "36", "clock": "realtime", "seed": "7", "policy": "prior", "checkpoint": "/mine"},
+    ],
+)
+def test_every_node_of_the_arm_knows_the_parameters_it_is_given(given):
+    for spec in SYSTEMS["safer_grasp"].nodes(given):
+        assert issubclass(node_class(spec.executable), SkillNode)
+        assert resolve(table(spec.executable), spec.parameters)[1] == []
+
+
+def test_the_policy_is_the_tasks_own_where_one_ships():
+    assert grasp(task="34")["skill_policy"].parameters["policy"] == "operation_34"
+    assert grasp(task="0")["skill_policy"].parameters["policy"] == ""
+    assert grasp(task="34", policy="prior")["skill_policy"].parameters["policy"] == ""
+    assert grasp(task="34", policy="prior")["run_recorder"].parameters["policy"] == "prior"
+    assert grasp(policy="/mine")["skill_policy"].parameters["policy"] == "/mine"
+    for name in ("camera_encoder", "safety_posterior", "skill_decoder", "safety_monitor"):
+        assert grasp(checkpoint="/mine")[name].parameters["checkpoint"] == "/mine"
+
+
+def test_the_arm_waits_in_lockstep_only():
+    lockstep, realtime = grasp(), grasp(clock="realtime")
+    assert lockstep["hardware_bridge"].parameters["stamped"]
+    assert not realtime["hardware_bridge"].parameters["stamped"]
+    for name in ("skill_decoder", "safety_posterior", "safety_monitor"):
+        assert set(lockstep[name].parameters) > set(realtime[name].parameters)
+
+
 def test_evaluation_starts_where_training_seeds_end():
     assert SYSTEM.values({})["seed"] == FIRST_EVALUATION_SEED
 
@@ -105,7 +164,7 @@ def test_options_that_make_no_sense_are_refused_in_one_line(given, says):
 
 
 def test_an_unknown_system_is_named():
-    with pytest.raises(ValueError, match="expected ls3_cable, got 'ls4'"):
+    with pytest.raises(ValueError, match="expected ls3_cable or safer_grasp, got 'ls4'"):
         find_system("ls4")
 
 

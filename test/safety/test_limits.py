@@ -16,7 +16,7 @@ BOX = ((-0.1, 0.1), (-0.1, 0.1))
         ("norm_limit", None, "1e-06 to 10"),
         ("change_limit", float("inf"), "1e-06 to 10"),
         ("reject_factor", 0.5, "1 to 100"),
-        ("workspace_margin", -0.1, "0 to 1"),
+        ("workspace_margin", -0.1, "0 to 10"),
         ("latent_timeout", 0.0, "0.001 to 3600 or None"),
         ("image_timeout", "soon", "0.001 to 3600 or None"),
         ("robot_timeout", float("nan"), "0.001 to 3600 or None"),
