@@ -1,61 +1,27 @@
 """The graph as it runs for real: a process a node, over DDS; and what happens when one dies."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import rclpy
+from processes import Processes
 
 from safe_skills.msg import EpisodeStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.conversions import nanoseconds
-from safe_skills.paths import config_file
 from safe_skills.systems import SYSTEMS
 
 SYSTEM = SYSTEMS["ls3_cable"]
 CONTROLLERS = ("camera_encoder", "cem_planner", "safety_monitor", "hardware_bridge")
 
 
-class Processes:
-    """Starts, kills and starts again the nodes of a system; a node of our own watches."""
+class Run(Processes):
+    """The system, whose steps are counted."""
 
     def __init__(self, folder, **options):
-        self._folder = folder
-        self._specs = {spec.name: spec for spec in SYSTEM.nodes(options)}
-        self.children = {}
+        super().__init__(folder, SYSTEM.nodes(options), SYSTEM.config)
         self.statuses = []
-        self.node = rclpy.create_node("watcher")
         self.node.create_subscription(EpisodeStatus, "episode", self.statuses.append, qos.EVENT)
-
-    def start(self, *names):
-        for name in names or self._specs:
-            spec = self._specs[name]
-            command = [sys.executable, "-m", f"safe_skills.nodes.{spec.executable}", "--ros-args"]
-            command += ["--params-file", str(config_file(SYSTEM.config))]
-            for key, value in spec.parameters.items():
-                if value != "":
-                    command += ["-p", f"{key}:={json.dumps(value)}"]
-            log = (self._folder / f"{name}.log").open("a")
-            self.children[name] = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
-            log.close()
-
-    def kill(self, name):
-        self.children[name].kill()
-        self.children[name].wait()
-
-    def log(self, name):
-        return (self._folder / f"{name}.log").read_text()
-
-    def until(self, condition, patience=60.0):
-        deadline = time.monotonic() + patience
-        while not condition() and time.monotonic() < deadline:
-            rclpy.spin_once(self.node, timeout_sec=0.05)
-        return condition()
 
     def steps(self):
         return len({nanoseconds(status.header.stamp) for status in self.statuses})
@@ -69,18 +35,6 @@ class Processes:
         before = self.steps()
         return not self.until(lambda: self.steps() > before, seconds)
 
-    def close(self):
-        for child in self.children.values():
-            if child.poll() is None:
-                child.send_signal(signal.SIGINT)
-        for child in self.children.values():
-            try:
-                child.wait(20)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        self.node.destroy_node()
-
 
 @pytest.fixture
 def processes(tmp_path):
@@ -88,7 +42,7 @@ def processes(tmp_path):
     made = []
 
     def make(**options):
-        made.append(Processes(tmp_path, **options))
+        made.append(Run(tmp_path, **options))
         return made[-1]
 
     yield make
