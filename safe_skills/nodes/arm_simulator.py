@@ -17,10 +17,13 @@ from safe_skills.envs.run import StepOutcome
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import main_for
 from safe_skills.nodes.conversions import TASK_FRAME, nanoseconds
-from safe_skills.nodes.joints import ARM_TRAJECTORY, GRIPPER_TRAJECTORY, points_from_trajectory
+from safe_skills.nodes.joints import points_from_trajectory
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.simulation import WORLD_PARAMETERS, SimulatedWorld
 from safe_skills.robots import arm5_kinematics as kinematics
+
+ARM_TRAJECTORY = "arm_controller/joint_trajectory"
+GRIPPER_TRAJECTORY = "gripper_controller/joint_trajectory"
 
 JOINTS = kinematics.JOINT_NAMES + kinematics.FINGER_NAMES
 

@@ -18,9 +18,6 @@ from safe_skills.robots import arm5_kinematics as kinematics
 from safe_skills.robots.arm5 import STEP_LIMIT, WINDUP_MARGIN, WORKSPACE, Arm5, JointReading
 from safe_skills.robots.base import Box
 
-ARM_TRAJECTORY = "arm_controller/joint_trajectory"
-GRIPPER_TRAJECTORY = "gripper_controller/joint_trajectory"
-
 ARM5_PARAMETERS = {
     "joint_names": Param(
         list(kinematics.JOINT_NAMES), "Names of the arm's five joints, from the base on."

@@ -16,8 +16,6 @@ from safe_skills.nodes.conversions import nanoseconds
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
 from safe_skills.nodes.joints import (
     ARM5_PARAMETERS,
-    ARM_TRAJECTORY,
-    GRIPPER_TRAJECTORY,
     arm5_of,
     reading_from_message,
     trajectory_message,
@@ -146,8 +144,12 @@ class TrajectoryBridge(Bridge):
         self._forget()
         self.diagnostics.hardware_id = "arm"
         self.diagnostics.add("arm", self._report_arm)
-        self._arm_out = self.advertise(JointTrajectory, ARM_TRAJECTORY, qos.COMMAND)
-        self._gripper_out = self.advertise(JointTrajectory, GRIPPER_TRAJECTORY, qos.COMMAND)
+        self._arm_out = self.advertise(
+            JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND
+        )
+        self._gripper_out = self.advertise(
+            JointTrajectory, "gripper_controller/joint_trajectory", qos.COMMAND
+        )
         self.subscribe(JointState, "joint_states", self._measured, qos.CRTK_STATE_LATEST)
 
     def parameters_changed(self, names: set[str]) -> None:
