@@ -221,6 +221,10 @@ class LatentReplay:
             "known_next_values": known[:used],
         }
 
+    def has_both(self, label: str) -> bool:
+        """Whether there are frames with and without one of `FRAME_LABELS`."""
+        return all(len(pool) for pool in self._pools.get(label, ((),)))
+
     def transitions(self, batch_size: int, generator: torch.Generator) -> Transitions:
         """Samples steps of all episodes uniformly; latents are redrawn every time."""
         index = self._drawn(self.step_frame, batch_size, generator)

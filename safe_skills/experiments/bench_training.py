@@ -21,10 +21,10 @@ from safe_skills.data.threads import torch_threads
 from safe_skills.experiments.arguments import positive
 from safe_skills.experiments.benchmark import in_turns, machine, median_ratio, print_table
 from safe_skills.experiments.plain_updates import plain
-from safe_skills.experiments.train_ls3 import training_episode
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.learners import EncoderLearner, Learner, generator_of, latent_learners
+from safe_skills.ls3.online import training_episode
 
 HELP = (
     "Updates a second of encoder, dynamics, value, safe set, constraint and goal at the default "

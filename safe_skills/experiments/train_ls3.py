@@ -18,10 +18,8 @@ from safe_skills.data.episodes import (
     EpisodeStore,
     training_seed,
 )
-from safe_skills.data.latents import EpisodeLabels
 from safe_skills.data.provenance import revision
 from safe_skills.data.settings import from_mapping
-from safe_skills.data.vision import cable_mask
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.collect_cable import collect_cable
@@ -35,6 +33,7 @@ from safe_skills.experiments.selection import actor_folder, episodes_folder, sel
 from safe_skills.experiments.training_runs import load_section, print_seconds, timed
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config, planner_profile
+from safe_skills.ls3.online import training_episode
 from safe_skills.ls3.training import Trainer, TrainingEpisode
 
 HELP = (
@@ -45,7 +44,6 @@ PARTS = (
     *("data", "loading", "encoder", "latents", "dynamics", "value", "safe_set", "constraint"),
     *("goal", "online episodes", "online updates", "selection", "evaluation", "all"),
 )  # of a run's time; the learners from dynamics to goal run side by side
-ON_POLICY = ("demo", "online")  # kinds of episodes that the value function learns from
 EVALUATION_PROFILE = "realtime"
 
 
@@ -76,19 +74,6 @@ def load_setting(name: str) -> tuple[dict[str, int], LS3Config]:
     """
     section = load_section("ls3_cable.yaml", name, ("data", "model"))
     return dict(section["data"]), from_mapping(LS3Config, section["model"])
-
-
-def training_episode(episode: Episode, agent: LS3Agent) -> TrainingEpisode:
-    """Turns a recorded episode into masks, as the camera node would make them, and labels."""
-    masks = np.stack([cable_mask(image, agent.mask_config) for image in episode.images])
-    labels = EpisodeLabels(
-        actions=(episode.actions / agent.action_limit).astype(np.float32),
-        rewards=episode.rewards,
-        costs=episode.costs,
-        on_policy=episode.kind in ON_POLICY,
-        online=episode.kind == "online",
-    )
-    return TrainingEpisode(masks, labels)
 
 
 class OnlineEpisodes:

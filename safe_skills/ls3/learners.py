@@ -52,6 +52,11 @@ class Learner(ABC):
         self.target_period = target_period
         self.steps = 0
 
+    @property
+    def can_learn(self) -> bool:
+        """Whether the data says anything about what is to be learned."""
+        return True
+
     @abstractmethod
     def sample(self) -> Any:
         """Draws a batch."""
@@ -234,6 +239,11 @@ class ClassifierLearner(Learner):
             target_period,
         )
         self.network = Backpropagation(classifier)
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether there are frames of both labels."""
+        return self.replay.has_both(self.label)
 
     def sample(self) -> Frames:
         """Labelled frames."""

@@ -80,6 +80,9 @@ class Trainer:
         report_every: iterations between calls.
         threads: learners over latents that are trained side by side, each on one core. They do not
             depend on each other, nor do the results on this number.
+        pretrained: the agent was trained offline before: its weights stay, and only the online loop
+            is run. `offline` may then be empty; a classifier of whose two labels the replay has but
+            one is then left as it is, as it would learn to say that one of everything.
     """
 
     def __init__(
@@ -91,13 +94,19 @@ class Trainer:
         report: Report = lambda *_: None,
         report_every: int = 25,
         threads: int = 2,
+        pretrained: bool = False,
     ) -> None:
         self.agent, self.folder, self.seed = agent, Path(folder), seed
         self.report, self.report_every = report, report_every
         self.threads = threads
+        self.pretrained = pretrained
         self.offline = list(offline)
         self.progress = Progress()
-        self._reset_weights(seed)
+        self.started_from = agent.model_id
+        if pretrained:
+            agent.models.requires_grad_(True)
+        else:
+            self._reset_weights(seed)
         config, models = agent.config, agent.models
         self.replay = LatentReplay(
             agent.latent_dim,
@@ -106,9 +115,7 @@ class Trainer:
             config.value.own_reward,
             config.online.share,
         )
-        self.images = torch.from_numpy(
-            np.concatenate([_as_bytes(agent.inputs(item.masks)) for item in self.offline])
-        )
+        self.images = self._encoder_images()
         self.encoder = EncoderLearner(models, config, self.images, generator_of(seed, 0))
         self.learners = latent_learners(models, config, self.replay, seed)
         # Held during an update of the learner: who holds all sees a state between updates.
@@ -116,6 +123,8 @@ class Trainer:
         self._reporting = threading.Lock()
         self._saving = threading.Lock()
         self._saved = time.monotonic()
+        if pretrained:
+            self._skip_offline_phases()
         self._resume()
 
     @property
@@ -128,6 +137,18 @@ class Trainer:
             torch.manual_seed(seed)
             fresh = type(self.agent.models)(self.agent.config, self.agent.action_dim)
         self.agent.models.load_state_dict(fresh.state_dict())
+
+    def _encoder_images(self) -> Tensor:
+        """What the encoder learns from, bytes (frames, 1, s, s); nothing where it is trained."""
+        side = self.agent.config.encoder.image_size
+        episodes = [] if self.pretrained else self.offline
+        images = [_as_bytes(self.agent.inputs(item.masks)) for item in episodes]
+        return torch.from_numpy(np.concatenate([np.empty((0, 1, side, side), np.uint8), *images]))
+
+    def _skip_offline_phases(self) -> None:
+        for learner in self._all:
+            learner.steps = learner.iterations
+        self.progress.finished = [learner.name for learner in self._all] + ["normalization"]
 
     def train_offline(self) -> None:
         """Algorithm 1, lines 1 and 2: the encoder, then everything over its latents."""
@@ -164,6 +185,7 @@ class Trainer:
                     [
                         (f"update {update + 1} {item.name}", item, item.iterations_per_update)
                         for item in self.learners
+                        if item.can_learn or not self.pretrained
                     ]
                 )
             self.progress.update += 1
@@ -278,7 +300,9 @@ class Trainer:
     def _identity(self) -> str:
         """What a state must share with this run: seed, model and size of the data set."""
         model = {**self.agent.config.to_dict(), "online": None}
-        return json.dumps({"seed": self.seed, "frames": len(self.images), "model": model})
+        frames = sum(len(item.masks) for item in self.offline)
+        start = {"start": self.started_from} if self.pretrained else {}
+        return json.dumps({"seed": self.seed, "frames": frames, "model": model, **start})
 
     def _resume(self) -> None:
         tensors, metadata = read_state(self.folder / STATE, self._identity())
