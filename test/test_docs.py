@@ -223,7 +223,8 @@ def test_targets_of_make_exist():
 
 
 def reason_codes():
-    limits = GateLimits(((-1.0, 1.0), (-1.0, 1.0)), safe_set_limit=0.5)
+    everything = {"gripper": True, "context_timeout": 1.0, "eta": 1.0, "safe_set_limit": 0.5}
+    limits = GateLimits(((-1.0, 1.0), (-1.0, 1.0)), **everything)
     for check in standard_checks(limits):
         for code in re.findall(r"`([\w<>]+)`", type(check).__doc__.split(":")[0]):
             yield code.replace("<source>", getattr(check, "source", ""))
