@@ -59,6 +59,7 @@ TABLE_1 = {
     "Context PARROT": Agent("context-parrot"),
     "Prior Explore": Agent("safer", "explore"),
     "SAFER": Agent("safer"),
+    "SAFER, cautious": Agent("safer-cautious"),
 }
 WITHOUT_C = {"SAFER": Agent("safer"), "SAFER without c": Agent("safer-without-c")}
 WITH_UNSAFE = {

@@ -13,6 +13,7 @@ from safe_skills.experiments.safer_runs import (
     RANKED,
     SCALES,
     TABLE_1,
+    WITH_UNSAFE,
     WITHOUT_C,
     Agent,
     Run,
@@ -58,7 +59,7 @@ def runs(tmp_path):
     row = {"eta": 0.8, "allowed": 0.15, "task": 34, "episodes": 100, "unsafe_steps": 0.1}
     row |= {"unsafe_interval_95": [0.05, 0.2], "success_rate": 0.5, "contact_rate": 0.4}
     written(run.calibration("safer").result, {"rows": [row, {**row, "task": None}]})
-    agents = {**TABLE_1, **WITHOUT_C, **BOUNDS}
+    agents = {**TABLE_1, **WITHOUT_C, **WITH_UNSAFE, **BOUNDS}
     for number, agent in enumerate(agents.values()):
         for task in run.scale.tasks:
             for seed in run.scale.seeds:
@@ -79,7 +80,9 @@ def reproduced(runs, name, out):
 
 def test_table_1_has_means_over_tasks_and_seeds_beside_the_papers(runs, tmp_path):
     found = reproduced(runs, "safer-table1", tmp_path / "out")
-    assert [row["method"] for row in found["rows"]] == list(PAPER_TABLE_1)
+    assert [row["method"] for row in found["rows"]] == list(TABLE_1)
+    assert set(PAPER_TABLE_1) == set(TABLE_1) - {"SAFER, cautious"}
+    assert found["rows"][-1]["paper_success"] is None
     row = found["rows"][2]
     assert row["runs"] == 4 and row["success_at_end"] == pytest.approx(0.05)
     assert row["success"] == pytest.approx(0.55) and row["success_sd"] == pytest.approx(0.05)
@@ -158,3 +161,10 @@ def test_everything_is_made_from_nothing_and_only_once(name, tmp_path_factory, c
     assert cli.main(words) == 0
     assert {path: path.stat().st_mtime for path in times} == times
     assert json.loads((folder / "out" / f"{name}.json").read_text())["rows"]
+
+
+def test_figure_9_trains_parrot_on_unsafe_steps_too(runs, tmp_path):
+    found = reproduced(runs, "safer-fig9", tmp_path / "out")
+    assert [row["method"] for row in found["rows"]] == list(WITH_UNSAFE)
+    trained = [c for c in found["commands"] if "objective.imitate=successful" in c]
+    assert trained and all(command.startswith("safe-skills train parrot") for command in trained)
