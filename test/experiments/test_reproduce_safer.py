@@ -55,7 +55,8 @@ def runs(tmp_path):
     for index, method in enumerate(RANKED):
         shares = {"held_out_episodes": ranking(0.1 * index), "held_out_tasks": ranking(0.3)}
         written(run.prior(method).result, shares)
-    written(run.prior("safer-without-c").result, {})
+    for other in ("safer-without-c", "parrot-with-unsafe"):
+        written(run.prior(other).result, {})
     row = {"eta": 0.8, "allowed": 0.15, "task": 34, "episodes": 100, "unsafe_steps": 0.1}
     row |= {"unsafe_interval_95": [0.05, 0.2], "success_rate": 0.5, "contact_rate": 0.4}
     written(run.calibration("safer").result, {"rows": [row, {**row, "task": None}]})
