@@ -1,7 +1,7 @@
 """Replay in latent space: every frame is encoded once, every sample draws its latent anew.
 
-An episode of n steps has n + 1 frames. After a violation the state is frozen, so that the frames
-that follow repeat it: they are dropped, and what they would have cost is kept as a known value.
+An episode of n steps has n + 1 frames. Where a violation freezes the state the frames that follow
+repeat it: they are dropped, and what they would have cost is kept as a known value.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class EpisodeLabels:
         costs: (n,) 1 in violation, else 0.
         on_policy: whether the value function learns from it (demonstrations and online episodes).
         online: whether it is an online episode; these are added after all others.
+        freezes: a violation freezes the state. False: the episode goes on after it, and of a
+            successful one what follows the last violation is in the safe set.
     """
 
     actions: np.ndarray
@@ -34,6 +36,7 @@ class EpisodeLabels:
     costs: np.ndarray
     on_policy: bool
     online: bool = False
+    freezes: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class LatentReplay:
     """Beliefs and labels of all frames seen so far.
 
     Labels of frames: `goal` (reached), `violation`, and `in_set`: on an episode that reached the
-    goal, up to and including that frame (the sampled safe set S of LS3 sec. 4.2).
+    goal, up to and including that frame (the sampled safe set S of LS3 sec. 4.2); where violations
+    do not freeze the state, from the frame after the last of them on.
 
     Args:
         latent_dim: d.
@@ -178,11 +182,15 @@ class LatentReplay:
                 f"{len(mean)} frames, {len(labels.actions)} actions, {len(labels.costs)} costs"
             )
         goal, violation = labels.rewards == 0, labels.costs > 0
-        kept = int(violation.argmax()) + 1 if violation.any() else n
+        frozen = labels.freezes and violation.any()
+        kept = int(violation.argmax()) + 1 if frozen else n
         reached = np.flatnonzero(goal[:kept])
         in_set = np.zeros(kept + 1, dtype=bool)
         if len(reached):
-            in_set[: reached[-1] + 2] = True
+            last = reached[-1]
+            before = np.flatnonzero(violation[: last + 1])
+            begin = before[-1] + 1 if len(before) and not labels.freezes else 0
+            in_set[begin : last + 2] = True
         frames = torch.arange(first, first + kept + 1)
         beliefs = np.concatenate((mean[: kept + 1], stddev[: kept + 1]), axis=1)
         return {
@@ -205,7 +213,7 @@ class LatentReplay:
         returns = returns_to_go(rewards, self.discount, self.own_reward)[:kept]
         known = torch.full((kept,), float("nan"))
         known[torch.from_numpy(goal[:kept])] = 0.0
-        if violation.any():
+        if labels.freezes and violation.any():
             left = len(rewards) - kept
             known[-1] = -float((self.discount ** torch.arange(left)).sum())
         rewards = rewards[:kept]

@@ -268,7 +268,19 @@ def split(steps: Steps, *, hold_out: float, seed: int, held_out_tasks: Sequence[
         SegmentError: a part would be empty.
     """
     apart = np.isin(steps.task, list(held_out_tasks))
-    episodes = np.unique(steps.episode[~apart])
+    parts = split_episodes(np.unique(steps.episode[~apart]), hold_out=hold_out, seed=seed)
+    chosen = [select(steps, np.isin(steps.episode, part)) for part in parts]
+    return Split(*chosen, unseen=select(steps, apart) if apart.any() else None)
+
+
+def split_episodes(
+    episodes: np.ndarray, *, hold_out: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers (E,) of episodes to train on, to calibrate with and to certify with, as in `split`.
+
+    Raises:
+        SegmentError: a part would be empty.
+    """
     count = int(np.ceil(hold_out * len(episodes) / 2))
     if len(episodes) < 2 * count + 1 or count < 1:
         raise SegmentError(
@@ -276,9 +288,7 @@ def split(steps: Steps, *, hold_out: float, seed: int, held_out_tasks: Sequence[
             f"to train, to calibrate and to certify"
         )
     drawn = np.random.default_rng(seed).permutation(episodes)
-    parts = drawn[2 * count :], drawn[:count], drawn[count : 2 * count]
-    chosen = [select(steps, np.isin(steps.episode, part)) for part in parts]
-    return Split(*chosen, unseen=select(steps, apart) if apart.any() else None)
+    return drawn[2 * count :], drawn[:count], drawn[count : 2 * count]
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Summaries of measurements: percentiles, and intervals for rates."""
+"""Summaries of measurements: percentiles, intervals and bounds for rates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float | None]:
@@ -22,3 +22,11 @@ def rate_interval(successes: int, trials: int) -> tuple[float, float]:
         return 0.0, 1.0
     interval = binomtest(successes, trials).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def clopper_pearson(count: int, trials: int, confidence: float) -> tuple[float, float]:
+    """One-sided Clopper-Pearson bounds (lower, upper) of a rate, each at this confidence."""
+    alpha = 1 - confidence
+    lower = 0.0 if count == 0 else float(beta.ppf(alpha, count, trials - count + 1))
+    upper = 1.0 if count == trials else float(beta.ppf(1 - alpha, count + 1, trials - count))
+    return lower, upper

@@ -289,7 +289,7 @@ class Trainer:
     def _write(self) -> None:
         tensors = {f"model.{name}": t for name, t in self.agent.models.state_dict().items()}
         for learner in self._all:
-            tensors |= _learner_tensors(learner)
+            tensors |= learner_tensors(learner)
         steps = {learner.name: learner.steps for learner in self._all}
         metadata = {
             "progress": json.dumps(asdict(self.progress)),
@@ -313,7 +313,7 @@ class Trainer:
         self.agent.models.load_state_dict(part(tensors, "model."))
         for learner in self._all:
             learner.steps = steps[learner.name]
-            _restore_learner(learner, part(tensors, f"{learner.name}."))
+            restore_learner(learner, part(tensors, f"{learner.name}."))
         if "normalization" in self.progress.finished:
             self._fill_replay()
 
@@ -322,7 +322,8 @@ def _as_bytes(images: np.ndarray) -> np.ndarray:
     return np.round(images * 255.0).astype(np.uint8)
 
 
-def _learner_tensors(learner: Learner) -> dict[str, Tensor]:
+def learner_tensors(learner: Learner) -> dict[str, Tensor]:
+    """What a learner has besides its module: generator, optimizer, target network."""
     tensors = {f"{learner.name}.generator": learner.generator.get_state()}
     for name, value in optimizer_tensors(learner.optimizer).items():
         tensors[f"{learner.name}.adam.{name}"] = value
@@ -332,7 +333,8 @@ def _learner_tensors(learner: Learner) -> dict[str, Tensor]:
     return tensors
 
 
-def _restore_learner(learner: Learner, tensors: dict[str, Tensor]) -> None:
+def restore_learner(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    """Gives a learner the tensors of `learner_tensors`."""
     learner.generator.set_state(tensors["generator"])
     restore_optimizer(learner.optimizer, part(tensors, "adam."))
     if learner.target is not None:

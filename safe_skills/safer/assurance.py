@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+
+from safe_skills.data.statistics import clopper_pearson
 
 LARGEST_RADIUS = 4.0
 GRID = np.linspace(0.1, LARGEST_RADIUS, 40)
@@ -140,14 +141,6 @@ def _mixed(radii: Radii, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
         rng.permutation(radii.safe)[: max(1, safe_count)],
         rng.permutation(radii.unsafe)[: max(1, unsafe_count)],
     )
-
-
-def clopper_pearson(count: int, trials: int, confidence: float) -> tuple[float, float]:
-    """One-sided Clopper-Pearson bounds (lower, upper) of a rate, each at this confidence."""
-    alpha = 1 - confidence
-    lower = 0.0 if count == 0 else float(beta.ppf(alpha, count, trials - count + 1))
-    upper = 1.0 if count == trials else float(beta.ppf(1 - alpha, count + 1, trials - count))
-    return lower, upper
 
 
 def share_bound(radii: Radii, eta: float, confidence: float = 0.95) -> float:

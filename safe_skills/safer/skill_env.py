@@ -61,6 +61,11 @@ class StateFeatures(gymnasium.Wrapper):
         self._features = self._history.push(image)
         return shrink(image, self._size) if self._pixels else self._features
 
+    @property
+    def features(self) -> np.ndarray:
+        """psi(s) (d,) of the present frame."""
+        return self._features
+
     def decoded(self, z: np.ndarray) -> np.ndarray:
         """The action f(z; s, E[c]) (A,) at the present state."""
         return self.prior.decode(z, self._features, self._history.context().mean)
@@ -96,11 +101,15 @@ class SkillActions(gymnasium.Wrapper):
         Raises:
             ValueError: z has another size, is not finite, or leaves the bound.
         """
+        action = self.decoded(z)
+        *result, info = self.env.step(action)
+        return (*result, {**info, "action": action})
+
+    def decoded(self, z: np.ndarray) -> np.ndarray:
+        """The action (A,) that `z` (A,) stands for at the present state; raises as `step` does."""
         z = np.asarray(z, np.float32)
         if not self.action_space.contains(z):
             raise ValueError(
                 f"z: expected {self.action_space.shape[0]} numbers within {self.bound:g}, got {z}"
             )
-        action = self.env.decoded(z)
-        *result, info = self.env.step(action)
-        return (*result, {**info, "action": action})
+        return self.env.decoded(z)

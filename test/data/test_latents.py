@@ -1,5 +1,7 @@
 """The latent replay: labels, redrawing, dropping of frozen tails."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -175,3 +177,30 @@ def test_online_failures_and_no_goal_leave_the_positives_as_they_are():
     frames = drawn_frames(replay)["balanced"]
     assert set(frames[:2000].tolist()) == {3}
     assert set(frames[2000:].tolist()) == {4, 5, 6, 7}
+
+
+def test_without_freezing_the_safe_set_follows_the_last_violation_before_the_goal(replay):
+    costs = [0, 1, 0, 1, 0, 0]
+    item = replace(labels([-1, -1, -1, -1, -1, 0], costs, on_policy=False), freezes=False)
+    add(replay, item)
+    assert len(replay) == 7
+    assert replay.frame_labels["violation"].tolist() == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        *[False] * 2,
+    ]
+    assert replay.frame_labels["in_set"].tolist() == [*[False] * 4, True, True, True]
+    assert replay.steps == 6
+    add(replay, replace(item, costs=np.zeros(6, np.float32)))
+    assert replay.frame_labels["in_set"][7:].all()
+    add(replay, replace(item, rewards=np.full(6, -1, np.float32)))
+    assert not replay.frame_labels["in_set"][14:].any()
+
+
+def test_without_freezing_a_violation_tells_nothing_of_the_next_value(replay):
+    add(replay, replace(labels([-1, -1, -1], [0, 1, 0]), freezes=False))
+    assert replay.known_next_values.isnan().all()
+    assert len(replay.returns) == 3

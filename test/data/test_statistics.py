@@ -1,8 +1,9 @@
 """Percentiles and intervals."""
 
 import pytest
+from scipy.stats import binomtest
 
-from safe_skills.data.statistics import percentiles, rate_interval
+from safe_skills.data.statistics import clopper_pearson, percentiles, rate_interval
 
 
 def test_percentiles():
@@ -16,3 +17,12 @@ def test_wilson_interval_by_its_formula():
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     assert rate_interval(194, 200) == pytest.approx((centre - half, centre + half))
     assert rate_interval(0, 0) == (0.0, 1.0)
+
+
+def test_clopper_pearson_is_scipys():
+    for count, trials in ((0, 10), (3, 40), (40, 40)):
+        lower, upper = clopper_pearson(count, trials, 0.95)
+        low = binomtest(count, trials, alternative="greater").proportion_ci(0.95)
+        high = binomtest(count, trials, alternative="less").proportion_ci(0.95)
+        assert lower == pytest.approx(low.low, abs=1e-9)
+        assert upper == pytest.approx(high.high, abs=1e-9)

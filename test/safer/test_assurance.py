@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from safe_skills.safer.assurance import (
     GRID,
@@ -12,7 +11,6 @@ from safe_skills.safer.assurance import (
     Radii,
     bounded_eta,
     choose_eta,
-    clopper_pearson,
     exact_eta,
     literal_eta,
     one_an_episode,
@@ -103,15 +101,6 @@ def test_algorithm_3_is_guarded_against_zero_and_against_stalling():
     assert literal_eta(radii, 0.15) == (5.0, False)
     with pytest.raises(AssuranceError, match="did not converge in 5000 rounds"):
         choose_eta("literal", radii, 0.15)
-
-
-def test_clopper_pearson_is_scipys():
-    for count, trials in ((0, 10), (3, 40), (40, 40)):
-        lower, upper = clopper_pearson(count, trials, 0.95)
-        low = binomtest(count, trials, alternative="greater").proportion_ci(0.95)
-        high = binomtest(count, trials, alternative="less").proportion_ci(0.95)
-        assert lower == pytest.approx(low.low, abs=1e-9)
-        assert upper == pytest.approx(high.high, abs=1e-9)
 
 
 @pytest.mark.parametrize("mix", [None, 0.5])
