@@ -106,7 +106,9 @@ class SkillDecoder(SkillNode):
             self.subscribe(SafetyContext, "safety_context", self._take_context, qos.COMMAND)
         self.subscribe(AbstractAction, "abstract_action", self._take_abstract_action, qos.COMMAND)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
-        self.every(LOOK, self._look)
+        # Whole frames come within milliseconds; a timer in Python is worth having when one does not.
+        self._looking = self.every(LOOK, self._look)
+        self._looking.cancel()
         self.diagnostics.add("skills", self._report_skills)
 
     def activate(self) -> None:
@@ -174,10 +176,18 @@ class SkillDecoder(SkillNode):
         answer = self._decoding.put(part, stamp, value)
         if answer is not None:
             self._publish(answer)
+        self._look_while_frames_wait()
 
     def _look(self) -> None:
         for answer in self._decoding.overdue():
             self._publish(answer)
+        self._look_while_frames_wait()
+
+    def _look_while_frames_wait(self) -> None:
+        if not self._decoding.matcher.waiting:
+            self._looking.cancel()
+        elif self._looking.is_canceled():
+            self._looking.reset()
 
     def _publish(self, answer: Answer) -> None:
         held = answer.action is None
