@@ -15,7 +15,7 @@ from safe_skills.nodes.trajectory_bridge import TrajectoryBridge
 from safe_skills.robots import arm5_kinematics as kinematics
 from safe_skills.robots.arm5 import Arm5
 
-ARM = Arm5()
+ARM = Arm5(workspace_tolerance=[1.0] * 4)
 NAMES = ARM.joint_names + ARM.finger_names
 CENTRE = np.array([0.21, 0.0, 0.15, 0.0])
 OPEN, CLOSED = 0.035, 0.0
@@ -129,6 +129,28 @@ def test_no_joint_is_told_to_go_faster_than_it_may_whatever_it_lags(graph):
         measured = measure(graph, tool)
         commanded = goal
     assert (np.abs(commanded) <= kinematics.JOINT_HIGH).all()
+
+
+def test_a_set_point_out_of_reach_is_refused_and_holds_the_arm(graph, lines):
+    start(
+        graph, workspace=[0.1, 0.9, -0.2, 0.2, 0.0, 0.3, -2.0, 2.0], workspace_tolerance=[0.0] * 4
+    )
+    measured = measure(graph, CENTRE)
+
+    def too_far():
+        command(graph, (0.025, 0.0, 0.0, 0.0, 0.0))
+        if errors(lines):
+            return True
+        nonlocal measured
+        measured = measure(graph, tool_of(graph.moves[-1]))
+        return False
+
+    assert graph.until(too_far, 10.0)
+    assert "is out of reach" in errors(lines)[0]
+    np.testing.assert_array_equal(joints_of(graph.moves[-1]), measured)
+    moves = len(graph.moves)
+    command(graph, (-0.02, 0.0, 0.0, 0.0, 0.0))
+    assert len(graph.moves) == moves + 1
 
 
 def test_joints_come_by_name_in_any_order_among_others(graph, bridge):

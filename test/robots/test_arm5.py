@@ -30,7 +30,7 @@ def reading(joints, fingers=(0.01, 0.02)):
     return ARM.reading(OWN, [*joints, *fingers])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(points)
 def test_every_set_point_of_the_workspace_is_reached_within_the_joints_limits(point):
     joints = ARM.target(point, near=HOME)
@@ -38,7 +38,7 @@ def test_every_set_point_of_the_workspace_is_reached_within_the_joints_limits(po
     np.testing.assert_allclose(ARM.position(reading(joints)), point, atol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(points, steps)
 def test_a_step_is_a_small_motion_that_the_simulated_arm_is_allowed_to_make(point, step):
     lead = step * (STEP_LIMIT + WINDUP_MARGIN)
