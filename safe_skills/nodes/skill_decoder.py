@@ -106,7 +106,7 @@ class SkillDecoder(SkillNode):
             self.subscribe(SafetyContext, "safety_context", self._take_context, qos.COMMAND)
         self.subscribe(AbstractAction, "abstract_action", self._take_abstract_action, qos.COMMAND)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
-        # Whole frames come within milliseconds; a timer in Python is worth having when one does not.
+        # Most frames are whole within milliseconds; the timer runs only while one is not.
         self._looking = self.every(LOOK, self._look)
         self._looking.cancel()
         self.diagnostics.add("skills", self._report_skills)
