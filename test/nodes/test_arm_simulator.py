@@ -154,7 +154,7 @@ def test_lockstep_waits_for_both_controllers_in_either_order(graph):
     goal = before[:5] + [0.1, 0.0, 0.0, 0.0, 0.0]
     first = client.images[-1]
     client.send(goal, stamp=client.stamp)
-    assert graph.until(lambda: len(client.images) >= 3, 2.0)
+    assert graph.until(lambda: len(client.images) >= 3)
     assert client.images[-1] == first and client.episodes == []
     np.testing.assert_array_equal(client.joints(), before)
     client.ends(lambda: client.grip(0.0, stamp=client.stamp, seconds=0.0))
@@ -232,7 +232,7 @@ def test_realtime_follows_trajectories_in_their_time(graph):
     client.send(goal[::-1], 0.5, names=kinematics.JOINT_NAMES[::-1])
     seen = []
     assert graph.until(lambda: seen.append(client.joints()[0]) or abs(seen[-1] - goal[0]) < 0.01)
-    assert any(0.1 < joint - start[0] < 0.2 for joint in seen)
+    assert any(0.05 < joint - start[0] < 0.25 for joint in seen)
     client.grip(0.01, seconds=0.2)
     assert graph.until(lambda: abs(client.joints()[5] - 0.01) < 1e-3)
     assert graph.until(lambda: len(client.episodes) >= 5)
