@@ -80,6 +80,9 @@ class SkillNode(LifecycleNode):
     def cleanup(self) -> None:
         """Let go of what `configure` loaded."""
 
+    def judge_parameters(self, values: dict[str, Any]) -> None:
+        """Refuse new values of a configured node, by `ValueError`, that the table cannot judge."""
+
     def parameters_changed(self, names: set[str]) -> None:
         """Take up new values of the named parameters (only those with `runtime=True`)."""
 
@@ -274,19 +277,24 @@ class SkillNode(LifecycleNode):
         return problems
 
     def _judge_parameters(self, given: Iterable[Parameter]) -> SetParametersResult:
+        values: dict[str, Any] = {}
         try:
             for new in given:
                 row = self._table.get(new.name)
                 if row is None:
                     continue
-                row.check(new.name, list(new.value) if _is_array(new) else new.value)
+                value = row.check(new.name, list(new.value) if _is_array(new) else new.value)
+                values[new.name] = value
                 if not row.runtime and self._phase != "unconfigured":
                     raise ParameterError(
                         f"{new.name}: can be changed only while the node is unconfigured"
                     )
-        except ParameterError as error:
-            self.get_logger().warning(f"parameter refused: {error}")
-            return SetParametersResult(successful=False, reason=str(error))
+            if self._phase != "unconfigured":
+                self.judge_parameters(values)
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            self.get_logger().warning(f"parameter refused: {reason}")
+            return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
     def _parameters_set(self, given: Iterable[Parameter]) -> None:

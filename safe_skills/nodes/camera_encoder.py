@@ -2,19 +2,24 @@
 
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from safe_skills.msg import LatentState
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode, main_for
-from safe_skills.nodes.conversions import latent_message, rgb_from_image
+from safe_skills.nodes.conversions import latent_message, nanoseconds, rgb_from_image
 from safe_skills.nodes.diagnostics import WARN, FrequencyStatus, Status
-from safe_skills.nodes.encoders import load_encoder
+from safe_skills.nodes.encoders import Encoder, load_encoder
 from safe_skills.nodes.frames import task_area
-from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS
+from safe_skills.nodes.model import OPENCV_PARAMETERS, share_cores
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor
 from safe_skills.nodes.watch import DropCounter, Silence
 
 CAMERA_PARAMETERS = {
@@ -34,13 +39,14 @@ class CameraEncoder(SkillNode):
     """Encodes the newest camera frame and publishes the belief with its stamp.
 
     The checkpoint's method decides how: LS3's encoder (sec. 4.1), or psi(s) of a skill prior
-    (SAFER sec. 4.2). Subscribes `camera/image_raw`; publishes `latent`. A frame that is refused
-    makes no latent.
+    (SAFER sec. 4.2). Subscribes `camera/image_raw` and `episode_start`; publishes `latent`. A frame
+    that is refused makes no latent. A checkpoint set while the node runs is used from the next
+    `episode_start` on.
     """
 
     NAME = "camera_encoder"
     PARAMETERS = {
-        **MODEL_PARAMETERS,
+        **RELOADED_MODEL_PARAMETERS,
         **OPENCV_PARAMETERS,
         **CAMERA_PARAMETERS,
         "min_rate": Param(
@@ -50,10 +56,10 @@ class CameraEncoder(SkillNode):
 
     def configure(self) -> None:
         """Load the model and open the topics."""
-        self._encoder = load_encoder(self)
-        side = self._encoder.size
-        # The first frame that a process encodes takes much longer.
-        self._encoder.encode(np.zeros((side, side, 3), np.uint8))
+        share_cores(self)
+        self._successor = Successor(self, self._load, _form, self._use)
+        self._encoder = self._successor.model
+        self._start = 0
         self._crop = self.param("crop")
         self._drops = DropCounter()
         self._silence = Silence(self.param("camera_timeout"))
@@ -61,6 +67,8 @@ class CameraEncoder(SkillNode):
         self._encoded = 0
         self._latents = self.advertise(LatentState, "latent", qos.IMAGE)
         self.subscribe(Image, "camera/image_raw", self._encode, qos.IMAGE)
+        self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
+        self.serve(Trigger, "~/reload", self._successor.reload)
         self.every(0.1, self._watch)
         self.diagnostics.add("camera", self._rate)
         self.diagnostics.add("frames", self._report_frames)
@@ -69,6 +77,29 @@ class CameraEncoder(SkillNode):
         """Count rate and silence from here."""
         self._rate.reset()
         self._silence.feed()
+
+    def judge_parameters(self, values: dict[str, Any]) -> None:
+        """Load a new checkpoint, or refuse it."""
+        if "checkpoint" in values:
+            self._successor.judge(values["checkpoint"])
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """Encode with the new checkpoint from the next episode on."""
+        self._successor.intend()
+
+    def _load(self, folder: Path) -> Encoder:
+        encoder = load_encoder(self, folder)
+        # The first frame that a process encodes takes much longer.
+        encoder.encode(np.zeros((encoder.size, encoder.size, 3), np.uint8))
+        return encoder
+
+    def _use(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def _new_episode(self, start: Header) -> None:
+        if nanoseconds(start.stamp) > self._start:
+            self._start = nanoseconds(start.stamp)
+            self._successor.take_up()
 
     def _encode(self, message: Image, info: dict) -> None:
         self._rate.tick()
@@ -98,6 +129,10 @@ class CameraEncoder(SkillNode):
             status.merge(WARN, f"no image for {self._silence.age:.1f} s")
         status.add("encoded", self._encoded)
         status.add("dropped", self._drops.dropped)
+
+
+def _form(encoder: Encoder) -> dict[str, Any]:
+    return {"frames of at least": encoder.size, "latents of": encoder.dim}
 
 
 def main() -> int:

@@ -3,9 +3,12 @@
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import planner_profile
@@ -22,8 +25,9 @@ from safe_skills.nodes.conversions import (
     plan_status_message,
 )
 from safe_skills.nodes.diagnostics import OK, Status
-from safe_skills.nodes.model import DEVICE_PARAMETERS, MODEL_PARAMETERS, load_agent
+from safe_skills.nodes.model import DEVICE_PARAMETERS, load_agent, share_cores
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor, form_of
 
 
 class CemPlanner(SkillNode):
@@ -31,12 +35,13 @@ class CemPlanner(SkillNode):
 
     Subscribes `latent` and `episode_start`; publishes `command` and `plan_status`. A latent state
     that is refused makes no command. One that repeats the stamp of the last is answered with the
-    same command: the planner's warm start and random numbers advance once a frame.
+    same command: the planner's warm start and random numbers advance once a frame. A checkpoint set
+    while the node runs is used from the next `episode_start` on.
     """
 
     NAME = "cem_planner"
     PARAMETERS = {
-        **MODEL_PARAMETERS,
+        **RELOADED_MODEL_PARAMETERS,
         **DEVICE_PARAMETERS,
         "profile": Param(
             "realtime",
@@ -68,15 +73,9 @@ class CemPlanner(SkillNode):
 
     def configure(self) -> None:
         """Load the model and open the topics."""
-        self._agent = load_agent(self)
-        config = planner_profile(
-            self.param("profile"),
-            delta_s=self.param("delta_s"),
-            delta_c=self.param("delta_c"),
-            infeasible=self.param("infeasible"),
-        )
-        _warm_up(self._agent)
-        self._planner = self._agent.planner(config, seed=self.param("seed"))
+        share_cores(self)
+        self._successor = Successor(self, self._load, form_of, self._use)
+        self._use(self._successor.model)
         self._last = LastCommand()
         self._start = 0
         self._plans = dict.fromkeys(PlanOutcome, 0)
@@ -85,15 +84,40 @@ class CemPlanner(SkillNode):
         self._status = self.advertise(PlanStatus, "plan_status", qos.COMMAND)
         self.subscribe(LatentState, "latent", self._plan, qos.IMAGE)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
+        self.serve(Trigger, "~/reload", self._successor.reload)
         self.diagnostics.add("plans", self._report_plans)
 
+    def judge_parameters(self, values: dict[str, Any]) -> None:
+        """Load a new checkpoint, or refuse it."""
+        if "checkpoint" in values:
+            self._successor.judge(values["checkpoint"])
+
     def parameters_changed(self, names: set[str]) -> None:
-        """Plan with the new levels from the next frame on."""
+        """Plan with new levels from the next frame on, with a new model from the next episode."""
+        if "checkpoint" in names:
+            self._successor.intend()
         levels = {name: self.param(name) for name in ("delta_s", "delta_c")}
         self._planner.config = replace(self._planner.config, **levels)
 
+    def _load(self, folder: Path) -> LS3Agent:
+        agent = load_agent(self, folder)
+        _warm_up(agent)
+        return agent
+
+    def _use(self, agent: LS3Agent) -> None:
+        config = planner_profile(
+            self.param("profile"),
+            delta_s=self.param("delta_s"),
+            delta_c=self.param("delta_c"),
+            infeasible=self.param("infeasible"),
+        )
+        self._agent = agent
+        self._planner = agent.planner(config, seed=self.param("seed"))
+
     def _new_episode(self, start: Header) -> None:
-        self._start = max(self._start, nanoseconds(start.stamp))
+        if nanoseconds(start.stamp) > self._start:
+            self._start = nanoseconds(start.stamp)
+            self._successor.take_up()
         self._planner.reset()
         self._last.forget()
 

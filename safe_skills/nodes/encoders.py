@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,42 +20,48 @@ class Encoder:
     Attributes:
         model_id: of the weights.
         size: least side of the area in pixels.
+        dim: d, length of a latent.
         encode: from an area (H, H, 3) uint8 RGB to mean and standard deviation, each (d,) float32;
             `ValueError` for one that does not fit.
     """
 
     model_id: str
     size: int
+    dim: int
     encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def load_encoder(node: SkillNode) -> Encoder:
-    """Load the encoder of the checkpoint that a node's parameters name, of either method.
+def load_encoder(node: SkillNode, folder: Path | None = None) -> Encoder:
+    """Load the encoder of a checkpoint of either method.
+
+    Args:
+        node: that asks for it.
+        folder: of the checkpoint; None takes the one that the node's parameters name.
 
     Raises:
         CheckpointError: In one line: it cannot be used, or is of a method without an encoder.
     """
-    folder = model_folder(node)
+    folder = folder or model_folder(node)
     method = load_checkpoint(folder).config["method"]
     if method == "ls3":
-        agent = load_agent(node)
-        return Encoder(agent.model_id, agent.mask_config.size, agent.encode)
+        agent = load_agent(node, folder)
+        return Encoder(agent.model_id, agent.mask_config.size, agent.latent_dim, agent.encode)
     if method not in METHODS:
         raise CheckpointError(
             f"checkpoint {folder}: expected method ls3, {', '.join(METHODS)}, found {method!r}"
         )
-    return _features(node)
+    return _features(node, folder)
 
 
-def _features(node: SkillNode) -> Encoder:
+def _features(node: SkillNode, folder: Path) -> Encoder:
     """psi(s) of a skill prior: a point, not a distribution."""
     # SciPy, which comes with it, takes a second to import; the cable's encoder does without.
     from safe_skills.nodes.skill_model import load_prior
 
-    prior = load_prior(node)
+    prior = load_prior(node, folder)
     exactly = np.zeros(prior.config.encoder.features, np.float32)
 
     def encode(area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return prior.features(shrink(area, prior.frame_size)), exactly
 
-    return Encoder(prior.model_id, prior.frame_size, encode)
+    return Encoder(prior.model_id, prior.frame_size, len(exactly), encode)

@@ -64,14 +64,18 @@ def model_folder(node: SkillNode) -> Path:
     return checkpoint_folder(node.param("checkpoint"))
 
 
-def load_agent(node: SkillNode) -> LS3Agent:
-    """Load the LS3 agent that a node's parameters name, and log which one it is.
+def load_agent(node: SkillNode, folder: Path | None = None) -> LS3Agent:
+    """Load an LS3 agent, and log which one it is.
+
+    Args:
+        node: whose parameters say on which device it computes.
+        folder: of the checkpoint; None takes the one that the node's parameters name.
 
     Raises:
         CheckpointError: In one line; see `LS3Agent.load`.
         ValueError: In one line: PyTorch finds no GPU where one is asked for.
     """
-    folder = model_folder(node)
+    folder = folder or model_folder(node)
     device = node.param("device") if node.has_parameter("device") else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: expected cpu, PyTorch finds no CUDA GPU here; got cuda")

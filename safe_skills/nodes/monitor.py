@@ -114,6 +114,7 @@ class Monitor(SkillNode):
     def open_gate(self, supervisor: Supervisor) -> None:
         """Open the gate's own topics and services, after those of the evidence."""
         self.supervisor = supervisor
+        self._start = 0
         self._last_command = -float("inf")
         self._last: Judgement | None = None
         self._untold: deque[tuple[Judgement, Counters, Command, float]] = deque()
@@ -133,8 +134,15 @@ class Monitor(SkillNode):
         """Judge by the new limits from the next command on."""
         self.supervisor.limits = self.limits()
 
+    def new_episode(self, stamp: int) -> None:
+        """Do what is to be done between two episodes, before the one of `stamp` [ns] begins."""
+
     def _new_episode(self, start: Header) -> None:
-        self.supervisor.start_episode(nanoseconds(start.stamp))
+        stamp = nanoseconds(start.stamp)
+        if stamp > self._start:
+            self._start = stamp
+            self.new_episode(stamp)
+        self.supervisor.start_episode(stamp)
 
     # ---- judgement
 

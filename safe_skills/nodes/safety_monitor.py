@@ -3,11 +3,16 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from safe_skills.data.vision import BLUE, HsvRange, hsv_mask
+from safe_skills.ls3.agent import LS3Agent
 from safe_skills.msg import Command, LatentState
 from safe_skills.nodes import qos
 from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of, task_position, workspace_of
@@ -20,9 +25,10 @@ from safe_skills.nodes.conversions import (
 )
 from safe_skills.nodes.frames import task_area
 from safe_skills.nodes.gate_models import GateModels
-from safe_skills.nodes.model import MODEL_PARAMETERS, OPENCV_PARAMETERS, load_agent
+from safe_skills.nodes.model import OPENCV_PARAMETERS, load_agent, share_cores
 from safe_skills.nodes.monitor import MODEL_LIMITS, SHARED_LIMITS, Monitor, limit, limits_of
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor, form_of
 from safe_skills.nodes.supervision import Supervisor
 from safe_skills.safety import GateLimits
 from safe_skills.safety.colour import seen_contact
@@ -44,6 +50,15 @@ LIMIT_PARAMETERS = {
 }
 
 
+@dataclass(frozen=True)
+class _Gate:
+    """An agent, and what the gate asks of it."""
+
+    model_id: str
+    agent: LS3Agent
+    models: GateModels
+
+
 class SafetyMonitor(Monitor):
     """Judges every command by limits, by fresh evidence and by the learned estimators.
 
@@ -51,12 +66,13 @@ class SafetyMonitor(Monitor):
     publishes `command_safe`, `safety_status` and `violation`. In HOLD a command is answered by "no
     motion"; in STOPPED, after `~/e_stop` and until `~/reset`, by nothing. The status is true in
     silence, too: a timer judges the evidence while no command comes. It has a model of its own, so
-    that a planner cannot talk it into anything. Contacts seen by colour are counted, not acted on.
+    that a planner cannot talk it into anything; a checkpoint set while the node runs is used from
+    the next `episode_start` on. Contacts seen by colour are counted, not acted on.
     """
 
     NAME = "safety_monitor"
     PARAMETERS = {
-        **MODEL_PARAMETERS,
+        **RELOADED_MODEL_PARAMETERS,
         **OPENCV_PARAMETERS,
         **ARM_PARAMETERS,
         **LIMIT_PARAMETERS,
@@ -74,7 +90,9 @@ class SafetyMonitor(Monitor):
 
     def configure(self) -> None:
         """Load the model, build the gate, open topics and services."""
-        self._agent = load_agent(self)
+        share_cores(self)
+        self._successor = Successor(self, self._load, _form, self._use)
+        self._agent = self._successor.model.agent
         self._arm = arm_of(self)
         self._obstacle = _ranges(self.param("obstacle_hsv"))
         self._pose: tuple[float, PoseStamped] | None = None
@@ -83,7 +101,32 @@ class SafetyMonitor(Monitor):
         self.subscribe(Image, "camera/image_raw", self._look_for_contact, qos.IMAGE)
         measured = f"{self.param('arm')}/measured_cp"
         self.subscribe(PoseStamped, measured, self._measured, qos.CRTK_STATE_LATEST)
-        self.open_gate(Supervisor(self.limits(), GateModels(self._agent), self.emergency_stop))
+        self.serve(Trigger, "~/reload", self._successor.reload)
+        models = self._successor.model.models
+        self.open_gate(Supervisor(self.limits(), models, self.emergency_stop))
+
+    def judge_parameters(self, values: dict[str, Any]) -> None:
+        """Load a new checkpoint, or refuse it."""
+        if "checkpoint" in values:
+            self._successor.judge(values["checkpoint"])
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """Judge by new limits from the next command on, by a new model from the next episode."""
+        if "checkpoint" in names:
+            self._successor.intend()
+        super().parameters_changed(names)
+
+    def new_episode(self, stamp: int) -> None:
+        """Use the model that was waiting."""
+        self._successor.take_up()
+
+    def _load(self, folder: Path) -> _Gate:
+        agent = load_agent(self, folder)
+        return _Gate(agent.model_id, agent, GateModels(agent))
+
+    def _use(self, model: _Gate) -> None:
+        self._agent = model.agent
+        self.supervisor.use(model.models)
 
     def limits(self) -> GateLimits:
         """Return the gate's limits, from the parameters of now."""
@@ -130,6 +173,10 @@ class SafetyMonitor(Monitor):
         finding = self.supervisor.contact(touches)
         if finding is not None:
             self.report_violation(finding, message.header, Command())
+
+
+def _form(model: _Gate) -> dict[str, Any]:
+    return form_of(model.agent)
 
 
 def _ranges(numbers: Sequence[int]) -> tuple[HsvRange, ...]:

@@ -1,5 +1,7 @@
 """Parameters and loading of SAFER's models, for every node that uses them."""
 
+from pathlib import Path
+
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.model import checkpoint_folder, model_folder
 from safe_skills.nodes.parameters import Param
@@ -21,13 +23,17 @@ BOUND_PARAMETERS = {
 }
 
 
-def load_prior(node: SkillNode) -> SkillPrior:
-    """Load the skill prior that a node's parameters name, and log which one it is.
+def load_prior(node: SkillNode, folder: Path | None = None) -> SkillPrior:
+    """Load a skill prior, and log which one it is.
+
+    Args:
+        node: that asks for it.
+        folder: of the checkpoint; None takes the one that the node's parameters name.
 
     Raises:
         CheckpointError: In one line; see `SkillPrior.load`.
     """
-    folder = model_folder(node)
+    folder = folder or model_folder(node)
     prior = SkillPrior.load(folder, task=TASK)
     node.get_logger().info(f"{prior.method} prior {prior.model_id} from {folder}")
     return prior

@@ -121,6 +121,11 @@ class Supervisor:
     def limits(self, limits: GateLimits) -> None:
         self._gate = Gate(limits)
 
+    def use(self, models: Classifiers) -> None:
+        """Judge by other models; what the old ones said of past latents is forgotten."""
+        self._models = models
+        self._beliefs.clear()
+
     def start_episode(self, stamp: int) -> None:
         """Forget the attempt before: its latents and what was last let through."""
         if stamp < self._start:
