@@ -9,6 +9,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from safe_skills.envs.run import StepOutcome, TaskRun
 from safe_skills.msg import EpisodeStatus
@@ -49,6 +50,12 @@ WORLD_PARAMETERS = {
         "Nodes, separated by commas, that hear `episode` before the first image is shown, "
         "so that they miss none; waits 20 s at most.",
     ),
+    "pause_every": Param(
+        0,
+        "Episodes after which the run waits for the service resume; 0: it never waits.",
+        low=0,
+        high=10**6,
+    ),
     "state_rate": Param(100.0, "Rate of the arm's state [Hz].", low=1.0, high=1000.0),
 }
 
@@ -57,8 +64,9 @@ class SimulatedWorld(SkillNode, ABC):
     """A task in simulation, as a robot with a camera.
 
     Publishes `camera/image_raw`, `camera/camera_info`, `overview/image_raw` where asked for,
-    `episode_start` and `episode` (ground truth, for no controller). A subclass builds the run and
-    serves the robot's own topics.
+    `episode_start`, `episode` (ground truth, for no controller), and `outcome/image_raw`, what the
+    camera sees at the end of an episode: nothing is to be done about that image, so it is none of
+    `camera/image_raw`. A subclass builds the run and serves the robot's own topics.
 
     In lockstep, time stands still until the robot gets its command with the stamp of the newest
     image; it then moves on by one control step. In realtime it goes on with the wall clock, from
@@ -76,8 +84,11 @@ class SimulatedWorld(SkillNode, ABC):
         self._images = self.advertise(Image, "camera/image_raw", qos.IMAGE)
         self._infos = self.advertise(CameraInfo, "camera/camera_info", qos.IMAGE)
         self._overviews = self.advertise(Image, "overview/image_raw", qos.IMAGE)
+        self._outcomes = self.advertise(Image, "outcome/image_raw", qos.COMMAND)
         self._statuses = self.advertise(EpisodeStatus, "episode", qos.EVENT)
         self._starts = self.advertise(Header, "episode_start", qos.EVENT)
+        self.serve(Trigger, "~/resume", self._resume)
+        self._paused = False
         self._run = self.build()
         self.every(1.0 / self.param("state_rate"), self._tick)
         self.diagnostics.add("episodes", self._report_episodes)
@@ -99,7 +110,7 @@ class SimulatedWorld(SkillNode, ABC):
         """Begin the present episode."""
         self.announce()
         self._pause_until = 0.0
-        if not self._run.finished:
+        if not (self._run.finished or self._paused):
             self._announce_episode()
 
     def deactivate(self) -> None:
@@ -163,6 +174,8 @@ class SimulatedWorld(SkillNode, ABC):
         """
         if self._run.finished:
             return "the run is over"
+        if self._paused:
+            return "the run waits for resume"
         asked = nanoseconds(stamp)
         if self._realtime:
             if 0 < asked < self._start:
@@ -199,6 +212,9 @@ class SimulatedWorld(SkillNode, ABC):
 
     def _conclude_step(self, outcome: StepOutcome) -> None:
         self.publish_state()
+        if outcome.done and self._outcomes.get_subscription_count():
+            seen = Header(stamp=self.now, frame_id="camera")
+            self._outcomes.publish(image_from_rgb(self._run.scene.render(self._size), seen))
         self._statuses.publish(
             EpisodeStatus(
                 header=Header(stamp=self._stamp, frame_id=TASK_FRAME),
@@ -227,7 +243,21 @@ class SimulatedWorld(SkillNode, ABC):
         self._run.next_episode()
         self._substep = 0
         self.episode_begins()
-        self._announce_episode()
+        pause_every = self.param("pause_every")
+        self._paused = pause_every > 0 and self._run.episode % pause_every == 0
+        if self._paused:
+            self.get_logger().info(f"{self._run.episode} episodes are over: waiting for resume")
+        else:
+            self._announce_episode()
+
+    def _resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._paused
+        response.message = "the run goes on" if self._paused else "the run was not waiting"
+        if self._paused:
+            self._paused = False
+            if self.is_active:
+                self._announce_episode()
+        return response
 
     # ---- time
 
@@ -236,7 +266,7 @@ class SimulatedWorld(SkillNode, ABC):
         if not self._heard:
             self._heard = self._audience.complete()
             self._at = now
-        elif now >= self._pause_until:
+        elif now >= self._pause_until and not self._paused:
             if self._realtime:
                 self._pass_time(now)
             elif not self._run.done and (not self._lockstep.waiting or self._lockstep.due(now)):
@@ -257,7 +287,7 @@ class SimulatedWorld(SkillNode, ABC):
         elapsed = min(elapsed, LONGEST_TICK)
         self.before_physics(elapsed)
         self._substeps_due += elapsed * self._run.rate
-        while self._substeps_due >= 1.0 and now >= self._pause_until:
+        while self._substeps_due >= 1.0 and now >= self._pause_until and not self._paused:
             if self._substep == 0:
                 if not self._run.done:
                     self._publish_image(now)
@@ -306,7 +336,8 @@ class SimulatedWorld(SkillNode, ABC):
         if self._run.finished:
             status.summary(OK, "the run is over")
         else:
-            status.summary(OK, f"episode {self._run.episode}")
+            waits = ", waiting for resume" if self._paused else ""
+            status.summary(OK, f"episode {self._run.episode}{waits}")
         if self._lost_time > 0.0:
             status.merge(WARN, "the simulation is slower than the wall clock")
         status.add("lost_time_s", self._lost_time)

@@ -9,6 +9,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Empty, Header, String
+from std_srvs.srv import Trigger
 
 from safe_skills.envs.cable import CableEnv
 from safe_skills.envs.cable_layouts import find_layout
@@ -350,3 +351,47 @@ def test_operating_state_over_crtk_msgs(graph):
     client.hears("warning", "servo_cp ignored")
     command("dance")
     client.hears("error", "state_command: expected one of enable, disable")
+
+
+def run_into_the_obstacle(client):
+    while not (outcome := client.step((0.03, 0.0))).done:
+        pass
+    return outcome
+
+
+def test_the_outcome_of_an_episode_is_shown_and_every_so_many_episodes_it_waits(graph):
+    seen = graph.collect(Image, "outcome/image_raw", qos.LOG)
+    client = Client(graph, episodes=3, pause_every=2)
+    client.step((0.0, 0.0))
+    assert not seen
+    outcome = run_into_the_obstacle(client)
+    assert graph.until(lambda: seen)
+    last = nanoseconds(outcome.header.stamp)
+    env = CableEnv()
+    env.reset(seed=SEED)
+    env.step(np.zeros(2))
+    for _ in range(outcome.step - 1):
+        observation, *_ = env.step(np.array([0.03, 0.0]))
+    env.close()
+    np.testing.assert_array_equal(rgb_from_image(seen[-1]), observation["image"])
+    assert last < nanoseconds(seen[-1].header.stamp) < nanoseconds(client.starts[-1].stamp)
+
+    while not (client.episodes[-1].episode == 1 and client.episodes[-1].done):
+        client.servo.restart()
+        client.servo.observe(client.position(), 0.0)
+        client.send(client.servo.command((0.03, 0.0), 0.0).set_point)
+    images = len(client.images)
+    graph.spin(0.8)
+    assert len(client.starts) == 2 and len(client.images) == images
+    client.send((0.0, 0.0))
+    client.hears("warning", "the run waits for resume")
+    resume = graph.peer.create_client(Trigger, "simulator/resume")
+    assert resume.wait_for_service(5.0)
+    for goes_on in (True, False):
+        answer = resume.call_async(Trigger.Request())
+        assert graph.until(answer.done)
+        assert answer.result().success is goes_on
+    assert graph.until(lambda: len(client.images) > images)
+    assert len(client.starts) == 3
+    outcome = run_into_the_obstacle(client)
+    assert outcome.episode == 2 and outcome.finished and outcome.seed == SEED + 2
