@@ -27,13 +27,14 @@ ALLOWED = {
     "data": set(),
     "ls3": {"data"},
     "safer": {"data"},
-    "baselines": {"data"},
+    # Soft actor-critic learns over SAFER's priors.
+    "baselines": {"data", "safer"},
     "safety": {"data"},
     "robots": {"data"},
     # Simulators are robots too: they move by a robot's kinematics and are built from its URDF.
     "envs": {"data", "robots", "paths"},
     "paths": set(),
-    "systems": {"paths"},
+    "systems": {"paths", "robots"},
     "nodes": ALGORITHMS | {"paths", "systems", "msg"},
     "experiments": ALGORITHMS | {"paths", "systems", "nodes", "msg"},
     "cli": ALGORITHMS | {"paths", "systems", "nodes", "experiments"},

@@ -184,10 +184,11 @@ class SacRun:
             self.agent.learn(remaining, callback=_Recorder(self), reset_num_timesteps=False)
             self.save()
 
-    def actor_tensors(self) -> dict[str, Tensor]:
+    def actor_tensors(self, *, spread: bool = False) -> dict[str, Tensor]:
         """Weights of the actor's mode: `layers.<n>.weight` and `.bias`, ReLU between, tanh last.
 
-        With an encoder its weights, too: `encoder.<name>`.
+        With an encoder its weights, too: `encoder.<name>`; and with `spread` the layer that gives
+        the logarithm of the deviation, as `spread.<name>`.
         """
         actor = self.agent.actor
         tensors = {}
@@ -198,6 +199,8 @@ class SacRun:
         last = len(actor.latent_pi)
         for name, tensor in actor.mu.state_dict().items():
             tensors[f"layers.{last}.{name}"] = tensor
+        if spread:
+            tensors |= {f"spread.{name}": t for name, t in actor.log_std.state_dict().items()}
         return tensors
 
     def save(self) -> None:

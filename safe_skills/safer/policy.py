@@ -26,6 +26,9 @@ METHOD = "sac"
 ACTIONS = ("skill", "raw")
 """What a policy's numbers mean: abstract actions z, or the robot's own actions."""
 
+LOG_DEVIATION = (-20.0, 2.0)
+"""Limits of the logarithm of a policy's deviation, those of Stable-Baselines3."""
+
 
 class Actor(Protocol):
     """Chooses actions from observations of `skill_env.StateFeatures`."""
@@ -71,6 +74,7 @@ class SkillPolicy(nn.Module):
         task: environment's name.
         task_number: which of its tasks.
         encoder: of the policy's own encoder, for one that sees frames; `features` is its length.
+        spread: whether it also has the deviation of its distribution, and can `draw` from it.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class SkillPolicy(nn.Module):
         task: str,
         task_number: int,
         encoder: EncoderConfig | None = None,
+        spread: bool = False,
     ) -> None:
         super().__init__()
         if actions not in ACTIONS:
@@ -100,6 +105,7 @@ class SkillPolicy(nn.Module):
             "prior_id": prior_id,
             "task_number": task_number,
             "encoder": plain(asdict(encoder)) if encoder else None,
+            "spread": spread,
         }
         self.observation = "pixels" if encoder else "features"
         self.encoder = StateEncoder(encoder) if encoder else None
@@ -111,6 +117,7 @@ class SkillPolicy(nn.Module):
         for width, following in zip(widths, widths[1:], strict=False):
             layers += [nn.Linear(width, following), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], action_dim))
+        self.spread = nn.Linear(widths[-1], action_dim) if spread else None
 
     def forward(self, observations: Tensor) -> Tensor:
         """Actions (B, A) within the bound for psi(s) (B, d), or for frames (B, S, S, 3) uint8."""
@@ -122,6 +129,27 @@ class SkillPolicy(nn.Module):
         """The action (A,) for psi(s) (d,), or for a frame (S, S, 3) uint8."""
         dtype = np.uint8 if self.encoder else np.float32
         return self(torch.as_tensor(np.asarray(observation, dtype))[None])[0].numpy()
+
+    @torch.inference_mode()
+    def draw(self, observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """An action (A,) of the distribution whose mode `act` gives, to learn from.
+
+        tanh of a Gaussian, times the bound, as soft actor-critic has it.
+
+        Raises:
+            ValueError: the policy has no spread.
+        """
+        if self.spread is None:
+            raise ValueError(f"policy {self.model_id}: expected one with a spread, to draw from it")
+        dtype = np.uint8 if self.encoder else np.float32
+        features = torch.as_tensor(np.asarray(observation, dtype))[None]
+        if self.encoder:
+            features = self.encoder(features)
+        hidden = self.layers[:-1](features)
+        deviation = self.spread(hidden).clamp(*LOG_DEVIATION).exp()[0].numpy()
+        noise = rng.standard_normal(len(deviation)).astype(np.float32)
+        chosen = self.layers[-1](hidden)[0].numpy() + deviation * noise
+        return (self.bound * np.tanh(chosen)).astype(np.float32)
 
     def save(self, folder: Path | str, metrics: Mapping[str, Any]) -> None:
         """Writes a checkpoint folder that `load` reads."""
