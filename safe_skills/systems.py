@@ -277,6 +277,8 @@ def _safer_grasp(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
 
         # As the environment does in which the prior's data were collected.
         bridge |= {"max_velocity": [SIMULATED_VELOCITY] * 5, "gripper_time": 0.0}
+        # Fingers pressed on the table are 0.28 rad off at most.
+        bridge["path_tolerance"] = 0.5
     monitor, decoder, posterior, state = {}, {}, {}, {}
     if lockstep:
         moving = ("command_timeout", "state_timeout", "goal_time", "gripper_timeout")

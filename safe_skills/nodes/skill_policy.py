@@ -50,6 +50,8 @@ class SkillPolicy(SkillNode):
         policy = load_policy(self, prior, eta)
         self._actor: Actor
         if policy is None:
+            # The first draw takes a second, and no seed's draws are to be used up.
+            _warm_up(PriorActor(eta, prior.action_dim, np.random.default_rng()), 0)
             rng = np.random.default_rng(self.param("seed"))
             self._actor, self._eta, self._source = (
                 PriorActor(eta, prior.action_dim, rng),
@@ -58,8 +60,7 @@ class SkillPolicy(SkillNode):
             )
         else:
             self._actor, self._eta, self._source = policy, policy.bound, policy.model_id
-            for _ in range(WARM_UP):
-                policy.act(np.zeros(prior.config.encoder.features, np.float32))
+            _warm_up(policy, prior.config.encoder.features)
         self._model_id = prior.model_id
         self._size = prior.config.encoder.features
         self._last: AbstractAction | None = None

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from scipy.stats import truncnorm
 from torch import Tensor, nn
 
 from safe_skills.data.checkpoint import (
@@ -39,6 +38,9 @@ class Actor(Protocol):
 
 def truncated_normal(rng: np.random.Generator, bound: float, size: int) -> np.ndarray:
     """Draws z (size,) of N(0, I) truncated to |z|_inf <= bound."""
+    # Takes a second and 60 MB, and who has a learned policy draws nothing.
+    from scipy.stats import truncnorm
+
     return truncnorm.rvs(-bound, bound, size=size, random_state=rng).astype(np.float32)
 
 
