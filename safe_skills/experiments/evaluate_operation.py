@@ -2,6 +2,7 @@
 
 Without a policy, z is drawn from N(0, I) within each eta that the prior holds: whether the share of
 unsafe steps stays below what eta promises on tasks that nothing was trained on (SAFER Fig. 4).
+With `--watch` LS3's safe set and constraint estimator have a say in each action.
 """
 
 from __future__ import annotations
@@ -19,12 +20,21 @@ from safe_skills.envs.operation_tasks import FIRST_EVALUATION_TASK, TASKS
 from safe_skills.experiments.arguments import natural, positive, share
 from safe_skills.experiments.benchmark import print_table
 from safe_skills.experiments.skill_rollout import SkillEpisode, SkillJob, run_jobs, summarize
+from safe_skills.experiments.watched_skills import (
+    GATES,
+    RESPONSES,
+    STATES,
+    WIDE_BOUND,
+    Watching,
+)
+from safe_skills.ls3.watcher import Watcher
 from safe_skills.safer.policy import SkillPolicy
 from safe_skills.safer.prior import SkillPrior
 
 HELP = (
     "Measure a skill prior on the Operation tasks: the share of unsafe steps of z drawn within "
-    "each eta, against what it allows; or success and contacts of a policy over it."
+    "each eta, against what it allows; or success and contacts of a policy over it; with or "
+    "without LS3's safe set as a second opinion."
 )
 
 
@@ -40,6 +50,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="unsafe shares whose eta is tried (default: all that the prior has)",
     )
     bound.add_argument("--eta", type=float, nargs="+", help="bounds to try instead")
+    parser.add_argument("--watch", type=Path, help="checkpoint of a safe set over the prior")
+    parser.add_argument(
+        "--gate",
+        choices=GATES,
+        help=f"what counts; without eta z may go up to {WIDE_BOUND:g} (default: both with --watch)",
+    )
+    parser.add_argument(
+        "--response",
+        choices=RESPONSES,
+        default="plan",
+        help="to an action that the safe set objects to: hold; redraw z until one passes; or plan: "
+        "always take the best of some z (plan)",
+    )
+    parser.add_argument(
+        "--state",
+        choices=STATES,
+        default="next",
+        help="that delta_S is asked of, for hold and redraw (next)",
+    )
+    parser.add_argument(
+        "--levels",
+        type=share,
+        nargs=2,
+        metavar=("DELTA_C", "DELTA_S"),
+        help="in place of the calibrated ones",
+    )
     parser.add_argument(
         "--tasks",
         type=natural,
@@ -68,20 +104,50 @@ def bounds_of(prior: SkillPrior, args: argparse.Namespace) -> dict[float, float 
     return {prior.eta(allowed): allowed for allowed in shares}
 
 
+def watching_of(prior: SkillPrior, args: argparse.Namespace) -> Watching | None:
+    """What a watcher asks for; None without one.
+
+    Raises:
+        ValueError: in one line, where gate and watcher do not go together, or there is no level.
+    """
+    gate = gate_of(args)
+    if (gate == "eta") != (args.watch is None):
+        expected = "no --watch" if gate == "eta" else "--watch CHECKPOINT"
+        raise ValueError(f"--gate {gate}: expected {expected}")
+    if args.watch is None:
+        return None
+    watcher = Watcher.load(args.watch, task="operation", encoder_id=prior.model_id)
+    levels = args.levels or [level.value for level in watcher.thresholds()]
+    return Watching(*levels, response=args.response, state=args.state)
+
+
+def gate_of(args: argparse.Namespace) -> str:
+    """The gate that was asked for, or the one that the other options mean."""
+    return args.gate or ("both" if args.watch else "eta")
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
     prior = SkillPrior.load(args.prior, task="operation")
+    watching, gate = watching_of(prior, args), gate_of(args)
     if args.policy:
         policy = SkillPolicy.load(args.policy, prior_id=prior.model_id)
+        if watching and policy.actions != "skill":
+            raise ValueError(f"{args.policy}: expected a policy of abstract actions for --watch")
         bounds: dict[float, float | None] = {policy.bound: None}
-    else:
+    elif gate != "safe-set":
         bounds = bounds_of(prior, args)
+    if gate == "safe-set":
+        bounds = {WIDE_BOUND: None}
     seeds = tuple(range(args.seed, args.seed + args.episodes))
     found: dict[tuple[float, int], list[SkillEpisode]] = {}
     with Progress() as progress:
         bar = progress.add_task("episodes", total=len(bounds) * len(args.tasks) * len(seeds))
         for bound in bounds:
-            jobs = [SkillJob(args.prior, args.policy, bound, task, seeds) for task in args.tasks]
+            jobs = [
+                SkillJob(args.prior, args.policy, bound, task, seeds, gate, args.watch, watching)
+                for task in args.tasks
+            ]
             for part in run_jobs(jobs, args.workers):
                 for episode in part:
                     found.setdefault((bound, episode.task), []).append(episode)
@@ -94,14 +160,21 @@ def run(args: argparse.Namespace) -> int:
             every += episodes
             rows.append({"eta": bound, "allowed": allowed, "task": task, **summarize(episodes)})
         rows.append({"eta": bound, "allowed": allowed, "task": None, **summarize(every)})
-    _print(f"{prior.method}, {prior.model_id}", rows)
+    _print(f"{prior.method}, {prior.model_id}, gate {gate}", rows)
     if args.json:
         episodes = [
             {"eta": bound, **asdict(episode)}
             for (bound, _), part in found.items()
             for episode in part
         ]
-        written = {"prior": str(args.prior), "model_id": prior.model_id, "rows": rows}
+        written = {
+            "prior": str(args.prior),
+            "model_id": prior.model_id,
+            "gate": gate,
+            "watch": str(args.watch) if args.watch else None,
+            "watching": asdict(watching) if watching else None,
+            "rows": rows,
+        }
         if args.policy:
             written["policy"] = str(args.policy)
         write_json(args.json, {**written, "episodes": episodes})
@@ -110,6 +183,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(title: str, rows: list[dict[str, Any]]) -> None:
     headings = ("eta", "allowed", "task", "episodes", "success", "unsafe steps", "contact")
+    headings += ("clean", "held", "replaced")
     print_table(title, headings, [_cells(row) for row in rows])
 
 
@@ -123,4 +197,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['success_rate']:.3f}",
         f"{row['unsafe_steps']:.3f} [{low:.3f}, {high:.3f}]",
         f"{row['contact_rate']:.3f}",
+        f"{row['clean_success_rate']:.3f}",
+        f"{row['held_steps']:.3f}",
+        f"{row['replaced_steps']:.3f}",
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from safe_skills.experiments import reproduce_safer, reproduce_watch
 from safe_skills.experiments.arguments import positive
-from safe_skills.experiments.reproduce_safer import RESULTS
 from safe_skills.experiments.safer_runs import SCALES, Run, load_scale
 from safe_skills.experiments.stages import run_stages
 
+RESULTS = {**reproduce_safer.RESULTS, **reproduce_watch.RESULTS}
 HELP = (
     "Make a table or figure of a paper anew: what is missing is collected, trained and measured, "
     "what is there is used, and an interrupted run goes on. Ends with NAME.json, NAME.csv and "

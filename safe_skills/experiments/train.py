@@ -15,6 +15,7 @@ METHODS = {
     "safer": Part("train_safer", "skill prior from safe and unsafe experience"),
     "parrot": Part("train_safer", "skill prior from safe, successful experience"),
     "context-parrot": Part("train_safer", "PARROT with SAFER's safety variable c"),
+    "safe-set": Part("train_safe_set", "LS3's safe set and constraint over a SAFER prior"),
     "sac": Part("train_sac", "soft actor-critic over a skill prior, or without one"),
 }
 

@@ -67,8 +67,11 @@ class StateFeatures(gymnasium.Wrapper):
         return self._features
 
     def decoded(self, z: np.ndarray) -> np.ndarray:
-        """The action f(z; s, E[c]) (A,) at the present state."""
-        return self.prior.decode(z, self._features, self._history.context().mean)
+        """The action f(z; s, E[c]) (A,) at the present state, or many (B, A) for z (B, A)."""
+        state, context = self._features, self._history.context().mean
+        if np.ndim(z) == 2:
+            state, context = (np.tile(value, (len(z), 1)) for value in (state, context))
+        return self.prior.decode(z, state, context)
 
     def proposed(self, rng: np.random.Generator) -> np.ndarray:
         """An action (A,) as the prior would take it: z ~ N(0, I)."""
