@@ -147,6 +147,12 @@ CABLE_OPTIONS = (
         "Seed of the scenes (episode k takes seed + k) and the planner; training is below.",
         kind=int,
     ),
+    Option(
+        "train",
+        "false",
+        "Improve the agent with the episodes that it runs; scenes are then those of training.",
+        ("false", "true"),
+    ),
     Option("config", "", "Parameter file; empty: config/ls3_cable.yaml."),
     Option("record", "", "MCAP file for all topics; empty: none."),
     Option("json", "", "JSON file for the run's summary; empty: none."),
@@ -158,13 +164,27 @@ WORLD_WAITS = 3600.0
 """In lockstep the world stands still until a command comes: waiting makes nothing stale [s]."""
 
 
-RECORDERS = ("run_recorder", "bag_recorder")
+RECORDERS = ("run_recorder", "bag_recorder", "trainer")
 """Nodes that the simulator waits for, so that no record lacks the first steps."""
+
+
+FIRST_EVALUATION_SEED = 1_000_000
+"""Scene seeds from here on are for evaluation, those below for training."""
+
+
+EVALUATION_TO_TRAINING = 250_000
+"""From the first seed of evaluation to the first of online training."""
+
+
+EPISODES_PER_UPDATE = 5
+"""K: after so many episodes a simulator waits for the trainer, whose default it is."""
 
 
 def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     checkpoint = values["checkpoint"] or f"cable_{values['layout']}"
-    simulated = values["robot"] == "sim"
+    simulated, trains = values["robot"] == "sim", values["train"] == "true"
+    if trains and values["seed"] >= FIRST_EVALUATION_SEED:
+        values = {**values, "seed": values["seed"] - EVALUATION_TO_TRAINING}
     run = {name: values[name] for name in ("robot", "layout", "profile", "clock", "seed")}
     if not simulated:
         run["clock"] = "realtime"
@@ -172,6 +192,8 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     # The parameter file's steps are small ones, for a real arm.
     steps = {"max_step": 0.03, "margin": 0.01} if simulated else {}
     fresh, moving, state = (), (), {}
+    # Between two rounds of a training the simulator shows nothing.
+    patience = {"camera_timeout": 60.0} if simulated and trains else {}
     if simulated and values["clock"] == "lockstep":
         fresh = ("image_timeout", "latent_timeout", "robot_timeout")
         moving = ("command_timeout", "state_timeout")
@@ -198,7 +220,7 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             },
             "skill",
         ),
-        NodeSpec("camera_encoder", {"checkpoint": checkpoint}, "skill"),
+        NodeSpec("camera_encoder", {"checkpoint": checkpoint, **patience}, "skill"),
     ]
     sources = {"sources": ",".join(node.name for node in nodes)}
     nodes.append(
@@ -220,12 +242,22 @@ def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     if values["record"]:
         # A step takes 25 ms: what is looked for less often begins many frames late.
         nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05, **sources}))
+    pauses = {}
+    if trains:
+        resume = {"resume": "simulator/resume"} if simulated else {}
+        trainer = {**arm, "checkpoint": checkpoint, **resume, **sources}
+        nodes.append(NodeSpec("trainer", trainer, "training"))
+        # Algorithm 1: no episode while an update is made.
+        pauses = {"pause_every": EPISODES_PER_UPDATE}
     if simulated:
         recorders = [node.name for node in nodes if node.name in RECORDERS]
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
+        simulator |= pauses
         simulator["audience"] = ",".join(recorders)
         nodes.append(NodeSpec("simulator", {**simulator, **state, **overview}))
+    else:
+        nodes.append(NodeSpec("episode_operator"))
     return tuple(nodes)
 
 

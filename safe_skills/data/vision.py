@@ -136,3 +136,22 @@ def cable_mask(image: np.ndarray, config: MaskConfig) -> np.ndarray:
     if mask.shape == (config.size, config.size):
         return mask
     return cv2.resize(mask, (config.size, config.size), interpolation=cv2.INTER_AREA)
+
+
+def pixels_inside(
+    mask: np.ndarray, box: tuple[tuple[float, float], tuple[float, float]], span: float
+) -> int:
+    """Number of marked pixels whose centres lie in a box on the table.
+
+    Args:
+        mask: (size, size) not zero where something is seen, from straight above.
+        box: ((xmin, xmax), (ymin, ymax)) [m], x to the right and y up in the image, from its
+            centre.
+        span: half of what the image shows [m].
+    """
+    rows, columns = np.nonzero(mask)
+    pitch = 2.0 * span / mask.shape[0]
+    x = (columns + 0.5) * pitch - span
+    y = span - (rows + 0.5) * pitch
+    (xmin, xmax), (ymin, ymax) = box
+    return int(np.count_nonzero((xmin <= x) & (x <= xmax) & (ymin <= y) & (y <= ymax)))

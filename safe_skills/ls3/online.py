@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from safe_skills.data.background import serve
@@ -205,9 +204,11 @@ def judge(
     """Whether a new agent may take the place of the old one.
 
     It must give probabilities, and on episodes that neither has learned from it must not be worse:
-    the mean log-loss of goal and constraint estimator (both labels weigh the same where both are
-    there) may grow by no more than `tolerance` [nat], and the error of the dynamics, the mean
-    square of what the next latent is off, by no more than that share.
+    the share of frames that the goal or the constraint estimator gets wrong (both labels weigh the
+    same where both are there) may grow by no more than `tolerance`, and the error of the dynamics,
+    the mean square of what the next latent is off, by no more than that share of itself. A share of
+    wrong frames, not a log-loss: while no held-out episode has a violation, an agent that has
+    learned of its first ones is less sure than one that knows of none, and better.
 
     Args:
         old: the agent in use.
@@ -221,40 +222,40 @@ def judge(
     figures: dict[str, Any] = {"held_out_episodes": len(episodes)}
     if not episodes:
         return figures, ""
-    before, after = (held_out_losses(agent, episodes) for agent in (old, new))
+    before, after = (held_out_errors(agent, episodes) for agent in (old, new))
     figures |= {"held_out_before": before, "held_out_after": after}
     for name, value in after.items():
         allowed = before[name] + tolerance * (before[name] if name == "dynamics" else 1.0)
         if not value <= allowed:
             return figures, (
-                f"held-out loss of {name}: expected at most {allowed:.4g} "
+                f"held-out error of {name}: expected at most {allowed:.4g} "
                 f"(now {before[name]:.4g}), got {value:.4g}"
             )
     return figures, ""
 
 
 @torch.inference_mode()
-def held_out_losses(agent: LS3Agent, episodes: Sequence[TrainingEpisode]) -> dict[str, float]:
-    """Losses of an agent's goal, constraint and dynamics on episodes; see `judge`."""
+def held_out_errors(agent: LS3Agent, episodes: Sequence[TrainingEpisode]) -> dict[str, float]:
+    """Errors of an agent's goal, constraint and dynamics on episodes; see `judge`."""
     replay = LatentReplay(agent.latent_dim, agent.action_dim, agent.config.value.discount)
     replay.extend((*agent.encode_masks(item.masks), item.labels) for item in episodes)
     models = agent.models
-    losses = {
-        name: _log_loss(getattr(models, name)(replay.mean), replay.frame_labels[label].float())
+    errors = {
+        name: _share_wrong(getattr(models, name)(replay.mean), replay.frame_labels[label])
         for name, label in (("goal", "goal"), ("constraint", "violation"))
     }
     first = replay.step_frame
     predicted, _ = models.dynamics(replay.mean[first], replay.actions)
-    losses["dynamics"] = float((predicted - replay.mean[first + 1]).square().mean())
-    return losses
+    errors["dynamics"] = float((predicted - replay.mean[first + 1]).square().mean())
+    return errors
 
 
-def _log_loss(probability: Tensor, label: Tensor) -> float:
-    probability = probability.flatten()
+def _share_wrong(probability: Tensor, label: Tensor) -> float:
+    """Infinite for what is no probability."""
     if not ((probability >= 0.0) & (probability <= 1.0)).all():
         return float("inf")
-    each = F.binary_cross_entropy(probability, label, reduction="none")
-    sides = [each[label == side].mean() for side in (0.0, 1.0) if (label == side).any()]
+    wrong = (probability > 0.5) != label
+    sides = [wrong[label == side].float().mean() for side in (False, True) if (label == side).any()]
     return float(torch.stack(sides).mean())
 
 

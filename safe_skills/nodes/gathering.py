@@ -18,6 +18,9 @@ from safe_skills.data.provenance import revision
 REMEMBERED = 2000
 """Images and set-points kept for an episode that is not over."""
 
+UNANSWERED = 100
+"""Images kept that no set-point answers: a set-point may be late."""
+
 PATIENCE = 1.0
 """Seconds that the end of an episode waits for what belongs to it."""
 
@@ -99,6 +102,7 @@ class EpisodeAssembler:
         """
         if stamp not in self._views:
             self._views[stamp] = _View(image, position)
+            self._forget_unanswered()
             _forget_oldest(self._views)
 
     def outcome(self, stamp: int, image: np.ndarray) -> None:
@@ -130,6 +134,11 @@ class EpisodeAssembler:
         """Forget the episode under way: its end will not be said."""
         self.incomplete += bool(self._steps)
         self._steps = []
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an episode that is over has not been returned yet."""
+        return bool(self._over)
 
     def take(self, now: float) -> list[Episode]:
         """Return the episodes that are complete at `now` [s], or have waited long enough."""
@@ -198,6 +207,14 @@ class EpisodeAssembler:
         if target is None or start is None:
             return np.zeros(self._action_dim)
         return np.asarray(target, np.float64) - start
+
+    def _forget_unanswered(self) -> None:
+        """While a robot is paused its camera runs on: of that only the latest is of use."""
+        told = {step.stamp for step in self._steps}
+        told |= {step.stamp for _, steps in self._over for step in steps}
+        unanswered = [s for s in self._views if s not in self._set_points and s not in told]
+        for old in unanswered[:-UNANSWERED]:
+            del self._views[old]
 
     def _forget(self, stamp: int) -> None:
         for kept in (self._views, self._set_points, self._policies):

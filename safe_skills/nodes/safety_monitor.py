@@ -94,7 +94,7 @@ class SafetyMonitor(Monitor):
         self._successor = Successor(self, self._load, _form, self._use)
         self._agent = self._successor.model.agent
         self._arm = arm_of(self)
-        self._obstacle = _ranges(self.param("obstacle_hsv"))
+        self._obstacle = hsv_ranges("obstacle_hsv", self.param("obstacle_hsv"))
         self._pose: tuple[float, PoseStamped] | None = None
         self._last_image = -1
         self.subscribe(LatentState, "latent", self._latent, qos.IMAGE)
@@ -179,9 +179,10 @@ def _form(model: _Gate) -> dict[str, Any]:
     return form_of(model.agent)
 
 
-def _ranges(numbers: Sequence[int]) -> tuple[HsvRange, ...]:
+def hsv_ranges(name: str, numbers: Sequence[int]) -> tuple[HsvRange, ...]:
+    """Return the colour ranges that a parameter lists; `ValueError` unless they are in sixes."""
     if not numbers or len(numbers) % 6:
-        raise ValueError(f"obstacle_hsv: expected six numbers a range, got {len(numbers)}")
+        raise ValueError(f"{name}: expected six numbers a range, got {len(numbers)}")
     sixes = [tuple(numbers[k : k + 6]) for k in range(0, len(numbers), 6)]
     return tuple((six[:3], six[3:]) for six in sixes)
 

@@ -17,7 +17,7 @@ from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.online import (
     OnlineUpdates,
     UpdateSettings,
-    held_out_losses,
+    held_out_errors,
     judge,
     newest_update,
     training_episode,
@@ -159,13 +159,14 @@ def test_an_agent_that_is_worse_on_held_out_episodes_is_refused(start, offline, 
     gather(tmp_path, 10)
     updates = OnlineUpdates(settings(start, tmp_path, offline, tolerance=0.1))
     with torch.no_grad():
-        updates.agent.models.goal.net[-1].bias.add_(30.0)
+        updates.agent.models.constraint.net[-1].bias.add_(30.0)  # sees violations everywhere
     for _ in range(4):
         assert updates.run()["accepted"]  # nothing is held out yet
-    updates.accepted = LS3Agent.load(start)
+    with torch.no_grad():
+        updates.accepted.models.constraint.net[-1].bias.sub_(60.0)
     result = updates.run()
     assert not result["accepted"] and newest_update(tmp_path) == 4
-    assert result["reason"].startswith("held-out loss of goal: expected at most")
+    assert result["reason"].startswith("held-out error of constraint: expected at most 0.1 ")
     assert "rejected" in result["checkpoint"] and LS3Agent.load(result["checkpoint"])
 
 
@@ -179,13 +180,13 @@ def test_weights_that_are_not_finite_are_refused(start, offline, tmp_path):
     assert newest_update(tmp_path) == 0
 
 
-def test_held_out_losses_are_those_of_their_definition(start):
+def test_held_out_errors_are_those_of_their_definition(start):
     agent = LS3Agent.load(start)
     episodes = [
         training_episode(gathered_episodes.episode(5), agent),
         training_episode(gathered_episodes.episode(9, violation=True), agent),
     ]
-    found = held_out_losses(agent, episodes)
+    found = held_out_errors(agent, episodes)
     goal, constraint, errors = [], [], []
     for item, kept in zip(episodes, (6, 3), strict=True):
         means = torch.from_numpy(agent.encode_masks(item.masks)[0])
@@ -201,7 +202,7 @@ def test_held_out_losses_are_those_of_their_definition(start):
 
     def balanced(rows):
         sides = [
-            np.mean([-np.log(p if side else 1 - p) for label, p in rows if label == side])
+            np.mean([(p > 0.5) != side for label, p in rows if label == side])
             for side in (True, False)
         ]
         return np.mean(sides)

@@ -1,6 +1,7 @@
 """Episodes from topics: in whatever order they come, and with whatever is lost."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,29 @@ def test_an_episode_whose_end_is_never_said_is_left_out():
     said = [item for item in messages() if item[0] != "step" or not item[1][0].done]
     made, episodes = gather([*said, *messages(300, episode=1)])
     assert len(episodes) == 1 and made.incomplete == 1
+
+
+def test_a_long_pause_in_an_episode_loses_none_of_it():
+    def said():
+        for name, arguments in messages():
+            yield name, arguments
+            if name == "step" and arguments[0].stamp == 120:
+                # The camera runs on; nothing is answered.
+                for k in range(5000):
+                    yield "image", (120_0000 + k, image(99), None)
+
+    def shifted():
+        """After the pause, stamps are later."""
+        for name, arguments in said():
+            if name in ("image", "set_point", "acted", "outcome") and 120 < arguments[0] < 200:
+                arguments = (arguments[0] + 2_000_000, *arguments[1:])
+            if name == "step" and arguments[0].stamp > 120:
+                told = replace(arguments[0], stamp=arguments[0].stamp + 2_000_000)
+                arguments = (told, arguments[1])
+            yield name, arguments
+
+    made, (episode,) = gather(shifted())
+    assert columns(episode) == [0, 1, 2, 3, 4, 5] and made.incomplete == 0
 
 
 def test_an_episode_of_the_environment_comes_back_as_it_records_it(tmp_path):

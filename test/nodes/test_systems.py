@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from safe_skills.data.episodes import FIRST_EVALUATION_SEED
+from safe_skills.data.episodes import FIRST_EVALUATION_SEED, training_seed
 from safe_skills.nodes.base import AUTOSTART, SkillNode
 from safe_skills.nodes.composed import node_class
 from safe_skills.nodes.parameters import resolve
@@ -37,6 +37,7 @@ def test_a_simulated_system_has_every_node_and_a_real_one_no_simulator():
     }
     real = by_name(robot="dvrk")
     assert set(simulated) - set(real) == {"bag_recorder", "simulator"}
+    assert set(real) - set(simulated) == {"episode_operator"}
     assert real["hardware_bridge"].parameters["robot"] == "dvrk"
     assert real["run_recorder"].parameters["episodes"] == 0
     assert real["run_recorder"].parameters["clock"] == "realtime"
@@ -48,6 +49,8 @@ def test_a_simulated_system_has_every_node_and_a_real_one_no_simulator():
         {},
         EVERYTHING,
         {"robot": "dvrk", "arm": "PSM2"},
+        {"robot": "dvrk", "train": "true"},
+        {"train": "true"},
         {"layout": "tight", "profile": "paper", "clock": "realtime", "seed": "7"},
     ],
 )
@@ -75,6 +78,22 @@ def test_options_reach_the_nodes():
         assert nodes[name].parameters["arm"] == "PSM2"
     assert nodes["simulator"].parameters["clock"] == "realtime"
     assert by_name(checkpoint="/mine")["cem_planner"].parameters["checkpoint"] == "/mine"
+
+
+def test_a_training_system_learns_on_scenes_of_training_and_waits_for_its_updates():
+    nodes = by_name(train="true", layout="tight", episodes="0")
+    assert set(nodes) - set(by_name()) == {"trainer"}
+    assert nodes["trainer"].parameters["checkpoint"] == "cable_tight"
+    assert nodes["trainer"].parameters["resume"] == "simulator/resume"
+    assert nodes["simulator"].parameters["seed"] == training_seed(0, "online", 0)
+    assert by_name(train="true", seed="17")["simulator"].parameters["seed"] == 17
+    k = table("trainer")["episodes_per_update"].default
+    assert nodes["simulator"].parameters["pause_every"] == k
+    assert "trainer" in nodes["simulator"].parameters["audience"].split(",")
+    assert "pause_every" not in by_name()["simulator"].parameters
+    real = by_name(train="true", robot="dvrk")
+    assert "resume" not in real["trainer"].parameters and "episode_operator" in real
+    assert real["trainer"].parameters["robot"] == "dvrk"
 
 
 def test_waiting_makes_nothing_stale_in_lockstep_only():
@@ -171,7 +190,14 @@ def test_an_unknown_system_is_named():
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=str)
 def test_the_parameter_file_has_every_parameter_of_every_node_and_no_other(system):
     file = yaml.safe_load(config_file(system.config).read_text())
-    specs = system.nodes({"record": "x.mcap"})
+    options = {option.name: option.choices for option in system.options}
+    train = {"train": "true"} if "train" in options else {}
+    found = [
+        spec
+        for robot in options["robot"]
+        for spec in system.nodes({"record": "x.mcap", "robot": robot, **train})
+    ]
+    specs = list({spec.name: spec for spec in found}.values())
     # The pattern matches the node in any namespace.
     assert set(file) == {f"/**/{spec.name}" for spec in specs}
     for spec in specs:
