@@ -125,7 +125,9 @@ class EpisodeOperator(SkillNode):
         if client.service_is_ready():
             client.call_async(Trigger.Request()).add_done_callback(self._called)
         else:
-            self.get_logger().error(f"{client.srv_name} is not there", throttle_duration_sec=2.0)
+            self.get_logger().error(
+                f"{client.srv_name} is not there", throttle_duration_sec=2.0, skip_first=True
+            )
 
     def _called(self, future: Future) -> None:
         if not future.result().success:
