@@ -3,8 +3,10 @@
 import sys
 import time
 
+import numpy as np
 from sensor_msgs.msg import Image, JointState
 
+from safe_skills.ls3.watcher import Watcher
 from safe_skills.msg import AbstractAction, LatentState, SafetyContext
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import main_for
@@ -16,8 +18,8 @@ from safe_skills.nodes.joints import (
     reading_from_message,
     workspace_of,
 )
-from safe_skills.nodes.model import MODEL_PARAMETERS
-from safe_skills.nodes.monitor import SHARED_LIMITS, Monitor, limits_of
+from safe_skills.nodes.model import MODEL_PARAMETERS, checkpoint_folder
+from safe_skills.nodes.monitor import SHARED_LIMITS, Monitor, limit, limits_of
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.skill_conversions import (
     abstract_action_from_message,
@@ -49,6 +51,32 @@ STEP_LIMITS = {
         runtime=True,
     ),
 }
+WATCHER_LIMITS = {
+    "use_constraint": Param(
+        True, "With a watcher: hold where its constraint estimator asks for it.", runtime=True
+    ),
+    "constraint_limit": Param(
+        0.0,
+        "Greatest probability of a contact one step ahead; 0: the watcher's calibrated delta_C.",
+        0.0,
+        1.0,
+        runtime=True,
+    ),
+    "use_safe_set": Param(
+        False, "With a watcher: make commands smaller where its safe set is left.", runtime=True
+    ),
+    "safe_set_limit": Param(
+        0.0,
+        "Least probability of being in the safe set for full motion; 0: the watcher's calibrated "
+        "delta_S.",
+        0.0,
+        1.0,
+        runtime=True,
+    ),
+    "safe_set_scale": limit(
+        "safe_set_scale", "Factor on commands where the safe set is left; 0 holds.", 0.0, 1.0
+    ),
+}
 LIMIT_PARAMETERS = {
     **SHARED_LIMITS,
     "context_timeout": Param(
@@ -58,6 +86,25 @@ LIMIT_PARAMETERS = {
 }
 
 
+class WatchedCommands:
+    """A watcher's opinion of commands in SI units, as `Classifiers` for the supervisor.
+
+    Args:
+        watcher: its actions are those of the prior, within 1.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        # The gripper's entry is the prior's own.
+        self.action_limit = np.append(STEP_LIMIT, 1.0)
+        self.constraint_probability = watcher.constraint_probability
+        self.safe_set_probability = watcher.safe_set_probability
+        self._predict = watcher.predicted_constraint_probability
+
+    def predicted_constraint_probability(self, mean: np.ndarray, action: np.ndarray) -> float:
+        """f_C one step ahead under a command (A,) [m, rad], the largest over members' means."""
+        return self._predict(mean, action / self.action_limit)
+
+
 class SkillMonitor(Monitor):
     """Judges every command by limits, by fresh evidence and by SAFER's bound.
 
@@ -65,7 +112,8 @@ class SkillMonitor(Monitor):
     `joint_states` and `episode_start`; publishes `command_safe`, `safety_status` and `violation`.
     A command passes only if the abstract action that answers the same image was seen and is within
     eta, which this node reads from the prior's checkpoint itself, so that a decoder cannot talk it
-    into anything.
+    into anything. With a watcher, LS3's safe set and constraint estimator over the prior's latents
+    are a second opinion.
     """
 
     NAME = "skill_monitor"
@@ -74,12 +122,19 @@ class SkillMonitor(Monitor):
         **BOUND_PARAMETERS,
         **ARM5_PARAMETERS,
         **LIMIT_PARAMETERS,
+        "watcher": Param(
+            "",
+            "LS3's safe set over this prior's features, a second opinion: its checkpoint folder or "
+            "the name of a shipped one; empty: none.",
+        ),
+        **WATCHER_LIMITS,
     }
 
     def configure(self) -> None:
         """Load the prior, build the gate, open topics and services."""
         self._prior = load_prior(self)
         self._eta = bound_of(self, self._prior)
+        self._watcher = self._load_watcher()
         self._arm = arm5_of(self)
         self._joints: tuple[float, JointState] | None = None
         # Every latent and abstract action is remembered by stamp: none may be dropped.
@@ -89,7 +144,22 @@ class SkillMonitor(Monitor):
         if self._prior.context_size:
             self.subscribe(SafetyContext, "safety_context", self._take_context, qos.COMMAND)
         self.subscribe(AbstractAction, "abstract_action", self._take_abstract_action, qos.LOG)
-        self.open_gate(Supervisor(self.limits(), None, self.emergency_stop))
+        models = None if self._watcher is None else WatchedCommands(self._watcher)
+        self.open_gate(Supervisor(self.limits(), models, self.emergency_stop))
+
+    def _load_watcher(self) -> Watcher | None:
+        name = self.param("watcher")
+        if not name:
+            return None
+        folder = checkpoint_folder(name)
+        watcher = Watcher.load(folder, encoder_id=self._prior.model_id)
+        levels = watcher.thresholds()
+        self.get_logger().info(
+            f"watcher {watcher.model_id} from {folder}: delta_C {levels.delta_c.value:g}, at most "
+            f"{levels.delta_c.bound:.3f} of what it lets through touches; "
+            f"delta_S {levels.delta_s.value:g}"
+        )
+        return watcher
 
     def limits(self) -> GateLimits:
         """Return the gate's limits, from the parameters of now."""
@@ -101,10 +171,23 @@ class SkillMonitor(Monitor):
             frame_id=TASK_FRAME,
             units=tuple(STEP_LIMIT),
             gripper=True,
-            constraint_limit=None,
             eta=self._eta,
             **values,
+            **self._watcher_limits(),
         )
+
+    def _watcher_limits(self) -> dict[str, float | None]:
+        if self._watcher is None:
+            return {"constraint_limit": None, "safe_set_limit": None}
+        values = limits_of(self, WATCHER_LIMITS)
+        levels = self._watcher.thresholds()
+        for name, level in (
+            ("constraint_limit", levels.delta_c),
+            ("safe_set_limit", levels.delta_s),
+        ):
+            if values[name] == 0.0:
+                values[name] = level.value
+        return values
 
     def read_robot(self) -> None:
         """Tell the supervisor the newest measured joints, as the tool's pose."""

@@ -2,16 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from skill_checkpoints import ETA, make_prior, save_prior
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from safe_skills.ls3.calibration import constraint_curve, safe_set_curve
+from safe_skills.ls3.config import WatcherConfig
+from safe_skills.ls3.watcher import Watcher
 from safe_skills.msg import AbstractAction, Command, SafetyStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.conversions import image_from_rgb, latent_message
 from safe_skills.nodes.skill_conversions import context_message
-from safe_skills.nodes.skill_monitor import SkillMonitor
+from safe_skills.nodes.skill_monitor import SkillMonitor, WatchedCommands
 from safe_skills.robots import arm5_kinematics as kinematics
 from safe_skills.safer.prior import SkillPrior
 
@@ -192,6 +197,85 @@ def test_without_c_no_context_is_asked_for(graph, tmp_path):
     stamp = graph.stamp()
     see(graph, prior, stamp, without=["safety_context"])
     assert ask(graph, stamp).state == SafetyStatus.OK
+
+
+CURVES = {
+    "delta_c": constraint_curve(np.linspace(0.0, 1.0, 400), np.linspace(0.0, 1.0, 400) > 0.9),
+    "delta_s": safe_set_curve(np.linspace(0.3, 1.0, 400)),
+}
+SMALL = {
+    "dynamics": {"members": 2, "hidden": [8]},
+    "safe_set": {"hidden": [8]},
+    "constraint": {"hidden": [8]},
+}
+
+
+@pytest.fixture(scope="module")
+def watcher(prior, tmp_path_factory):
+    """Random weights, but an even chance of a contact whatever happens."""
+    torch.manual_seed(0)
+    size = prior.config.encoder.features
+    made = Watcher(
+        WatcherConfig.from_dict(SMALL),
+        task="operation",
+        encoder_id=prior.model_id,
+        latent_dim=size,
+        action_dim=5,
+    )
+    with torch.no_grad():
+        for classifier in (made.models.constraint, made.models.safe_set):
+            last = [part for part in classifier.modules() if hasattr(part, "bias")][-1]
+            last.weight.zero_()
+            last.bias.zero_()
+    folder = tmp_path_factory.mktemp("watcher")
+    made.save(folder, {"calibration": {name: curve.to_dict() for name, curve in CURVES.items()}})
+    return folder
+
+
+def test_a_watcher_is_a_second_opinion(graph, prior_checkpoint, prior, watcher):
+    # Calibrated, it lets an even chance pass.
+    node = start(graph, prior_checkpoint, watcher=str(watcher), **PATIENT)
+    stamp = graph.stamp()
+    see(graph, prior, stamp)
+    status = ask(graph, stamp)
+    assert status.state == SafetyStatus.OK
+    assert status.constraint_probability == status.safe_set_probability == 0.5
+    assert status.predicted_constraint_probability == 0.5
+    assert node.limits().constraint_limit > 0.5 and node.limits().safe_set_limit is None
+    node.set_parameters([Parameter("constraint_limit", value=0.4)])
+    stamp = graph.stamp()
+    see(graph, prior, stamp)
+    status = ask(graph, stamp)
+    assert status.state == SafetyStatus.HOLD and list(status.reasons) == ["constraint"]
+    node.set_parameters(
+        [
+            Parameter("use_constraint", value=False),
+            Parameter("use_safe_set", value=True),
+            Parameter("safe_set_limit", value=0.6),
+        ]
+    )
+    stamp = graph.stamp()
+    see(graph, prior, stamp)
+    status = ask(graph, stamp)
+    assert status.state == SafetyStatus.LIMITED and list(status.reasons) == ["safe_set"]
+    np.testing.assert_allclose(graph.safe[-1].action[:4], np.array(STEP[:4]) / 2)
+    assert graph.safe[-1].action[4] == STEP[4]
+
+
+def test_a_watcher_reads_commands_in_units_of_the_priors_actions(watcher):
+    made = Watcher.load(watcher)
+    asked = []
+    made.predicted_constraint_probability = lambda mean, action: asked.append(action) or 0.25
+    models = WatchedCommands(made)
+    command = np.array([0.025, -0.025, 0.0, 0.35, -1.0])
+    assert models.predicted_constraint_probability(np.zeros(12), command) == 0.25
+    np.testing.assert_allclose(asked[0], [1.0, -1.0, 0.0, 1.0, -1.0])
+
+
+def test_a_watcher_over_another_priors_features_is_refused(graph, tmp_path, watcher):
+    other = save_prior(tmp_path / "other", seed=1)
+    node = graph.start(SkillMonitor, checkpoint=str(other), watcher=str(watcher))
+    assert not node.is_active and "expected latents of" in node.fault
 
 
 @pytest.mark.parametrize(
