@@ -123,6 +123,11 @@ class System:
         return self.build(self.values(given))
 
 
+LAUNCH_OPTIONS = (
+    Option("rqt", "false", "Open the safety panel, where rqt is installed.", ("false", "true")),
+)
+"""What launch files have besides their system's options: `safe-skills run` opens no windows."""
+
 CABLE_OPTIONS = (
     Option("robot", "sim", "The simulated table, or a da Vinci arm over CRTK.", ("sim", "dvrk")),
     Option("arm", "PSM1", "Name of the arm, the first part of its topics' names."),

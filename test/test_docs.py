@@ -22,7 +22,7 @@ from safe_skills.nodes.base import AUTOSTART
 from safe_skills.nodes.composed import node_class
 from safe_skills.safer.config import SaferConfig
 from safe_skills.safety import GateLimits, GateState, standard_checks
-from safe_skills.systems import SYSTEMS, find_system
+from safe_skills.systems import LAUNCH_OPTIONS, SYSTEMS, find_system
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -200,7 +200,10 @@ def test_launches_in_the_documents_use_known_options():
     for words in launches:
         assert words[:3] == ["ros2", "launch", "safe_skills"]
         system = find_system(words[3].removesuffix(".launch.py"))
-        system.values(dict(word.split(":=", 1) for word in words[4:] if word != "--show-args"))
+        given = dict(word.split(":=", 1) for word in words[4:] if word != "--show-args")
+        for option in LAUNCH_OPTIONS:
+            option.parse(given.pop(option.name, option.default))
+        system.values(given)
 
 
 def test_parameters_set_in_the_documents_exist():

@@ -36,11 +36,14 @@ ALLOWED = {
     "paths": set(),
     "systems": {"paths", "robots"},
     "nodes": ALGORITHMS | {"paths", "systems", "msg"},
+    "rqt": {"data", "safety", "robots", "nodes", "paths", "msg"},
     "experiments": ALGORITHMS | {"paths", "systems", "nodes", "msg"},
     "cli": ALGORITHMS | {"paths", "systems", "nodes", "experiments"},
 }
-# Used where it is installed; no ROS distribution carries it, so no rosdep key names it.
-OPTIONAL = {"crtk_msgs"}
+# Used where they are installed. No ROS distribution carries crtk_msgs; the others make a window,
+# which a robot need not have, and rqt is there where it loads the panel.
+WINDOWS = {"PyQt5", "python_qt_binding", "rqt_gui_py"}
+OPTIONAL = {"crtk_msgs"} | WINDOWS
 ROS = re.compile(r"^(rclpy|launch\w*|rosidl\w*|ament\w*|\w+_msgs|\w+_interfaces|std_srvs)$")
 
 
@@ -119,6 +122,14 @@ def test_imports_run_one_way(path):
 )
 def test_a_wrong_import_is_noticed(module, source):
     assert len(broken_rules(source, module)) == 1
+
+
+def test_only_the_panel_opens_windows():
+    for path in MODULES:
+        module = module_name(path)
+        found = imports(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+        windows = {name for name in found if name.split(".")[0] in WINDOWS}
+        assert not windows or part_of(module) == "rqt", f"{module} imports {sorted(windows)}"
 
 
 def test_relative_imports_of_a_package_are_resolved():

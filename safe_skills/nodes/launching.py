@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.events.process import ProcessExited
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 
-from safe_skills.paths import config_file
-from safe_skills.systems import DISCOVERY, NodeSpec, Option, find_system
+from safe_skills.paths import config_file, share_dir
+from safe_skills.systems import DISCOVERY, LAUNCH_OPTIONS, NodeSpec, Option, find_system
 
 RESPAWN_DELAY = 1.0
+
+PERSPECTIVE = "safety_panel.perspective"
 
 
 def describe(name: str) -> LaunchDescription:
@@ -29,9 +38,11 @@ def describe(name: str) -> LaunchDescription:
             option.name: context.launch_configurations[option.name] for option in system.options
         }
         config = texts["config"] or str(config_file(system.config))
-        return [_process(spec, config) for spec in system.nodes(texts)]
+        window = [_panel()] if context.launch_configurations["rqt"] == "true" else []
+        return [*(_process(spec, config) for spec in system.nodes(texts)), *window]
 
-    actions: list[Action] = [_argument(option) for option in system.options]
+    options = (*system.options, *LAUNCH_OPTIONS)
+    actions: list[Action] = [_argument(option) for option in options]
     if DISCOVERY not in os.environ:
         actions.append(SetEnvironmentVariable(DISCOVERY, "LOCALHOST"))
     return LaunchDescription([*actions, OpaqueFunction(function=start)])
@@ -48,6 +59,24 @@ def _argument(option: Option) -> DeclareLaunchArgument:
 
 def _end_run(_event: ProcessExited, context: LaunchContext) -> list[Action]:
     return [] if context.is_shutdown else [Shutdown(reason="the run is over")]
+
+
+def _panel() -> Action:
+    """The safety panel in rqt; the system goes on when it is closed, and without it."""
+    try:
+        get_package_prefix("rqt_gui_py")
+        get_package_prefix("rqt_gui")
+    except PackageNotFoundError:
+        return LogInfo(
+            msg="rqt:=true: rqt is not installed (Debian package ros-DISTRO-rqt-gui-py); "
+            "the system runs without the safety panel"
+        )
+    return Node(
+        package="rqt_gui",
+        executable="rqt_gui",
+        arguments=["--perspective-file", str(share_dir() / "config" / PERSPECTIVE)],
+        output="screen",
+    )
 
 
 def _process(spec: NodeSpec, config: str) -> LifecycleNode:

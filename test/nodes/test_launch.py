@@ -8,14 +8,17 @@ import pytest
 
 # The folder launch/ of a checkout imports as a namespace package: ask for what only ROS 2's has.
 try:
-    from launch import LaunchDescription, LaunchService
-    from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+    from launch import LaunchContext, LaunchDescription, LaunchService
+    from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, LogInfo
     from launch.launch_description_sources import PythonLaunchDescriptionSource
-    from launch_ros.actions import LifecycleNode  # noqa: F401
+    from launch_ros.actions import LifecycleNode, Node
 except ImportError:
     pytest.skip("launch and launch_ros are not installed", allow_module_level=True)
 
-from safe_skills.systems import SYSTEMS
+from ament_index_python.packages import PackageNotFoundError
+
+from safe_skills.nodes import launching
+from safe_skills.systems import LAUNCH_OPTIONS, SYSTEMS
 
 FILES = Path(__file__).resolve().parents[2] / "launch"
 
@@ -31,11 +34,51 @@ def description(name):
 def test_every_option_is_an_argument_with_its_help(system):
     entities = description(system.name).entities
     arguments = {e.name: e for e in entities if isinstance(e, DeclareLaunchArgument)}
-    assert list(arguments) == [option.name for option in system.options]
-    for option in system.options:
+    options = (*system.options, *LAUNCH_OPTIONS)
+    assert list(arguments) == [option.name for option in options]
+    for option in options:
         argument = arguments[option.name]
         assert argument.description.startswith(option.help)
         assert "".join(part.text for part in argument.default_value) == option.default
+
+
+def started(system, **given):
+    """Actions that a launch of the system starts."""
+    context = LaunchContext()
+    entities = description(system).entities
+    for entity in entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            text = "".join(part.text for part in entity.default_value)
+            context.launch_configurations[entity.name] = given.get(entity.name, text)
+    return entities[-1].execute(context)
+
+
+def installed(name):
+    if name not in ("rqt_gui", "rqt_gui_py"):
+        raise PackageNotFoundError(name)
+    return "/somewhere"
+
+
+def missing(name):
+    raise PackageNotFoundError(name)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_rqt_opens_the_panel_beside_the_same_nodes(system, monkeypatch):
+    monkeypatch.setattr(launching, "get_package_prefix", installed)
+    without = started(system)
+    *nodes, panel = started(system, rqt="true")
+    assert len(nodes) == len(without) and all(isinstance(n, LifecycleNode) for n in nodes)
+    assert type(panel) is Node
+    assert (panel.node_package, panel.node_executable) == ("rqt_gui", "rqt_gui")
+
+
+def test_without_rqt_the_system_starts_and_one_line_says_so(monkeypatch):
+    monkeypatch.setattr(launching, "get_package_prefix", missing)
+    *nodes, line = started("ls3_cable", rqt="true")
+    assert nodes and isinstance(line, LogInfo)
+    text = "".join(part.text for part in line.msg)
+    assert "rqt is not installed" in text and "\n" not in text
 
 
 def test_a_launched_run_ends_by_itself_with_its_summary(checkpoint, tmp_path):
