@@ -2,7 +2,6 @@
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from safe_skills.nodes.conversions import latent_message, nanoseconds, rgb_from_
 from safe_skills.nodes.diagnostics import WARN, FrequencyStatus, Status
 from safe_skills.nodes.encoders import Encoder, load_encoder
 from safe_skills.nodes.frames import task_area
-from safe_skills.nodes.model import OPENCV_PARAMETERS, share_cores
+from safe_skills.nodes.model import OPENCV_PARAMETERS, checkpoint_folder, share_cores
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor
 from safe_skills.nodes.watch import DropCounter, Silence
@@ -80,15 +79,14 @@ class CameraEncoder(SkillNode):
 
     def judge_parameters(self, values: dict[str, Any]) -> None:
         """Load a new checkpoint, or refuse it."""
-        if "checkpoint" in values:
-            self._successor.judge(values["checkpoint"])
+        self._successor.judge(values)
 
     def parameters_changed(self, names: set[str]) -> None:
         """Encode with the new checkpoint from the next episode on."""
-        self._successor.intend()
+        self._successor.intend(names)
 
-    def _load(self, folder: Path) -> Encoder:
-        encoder = load_encoder(self, folder)
+    def _load(self, checkpoint: str) -> Encoder:
+        encoder = load_encoder(self, checkpoint_folder(checkpoint))
         # The first frame that a process encodes takes much longer.
         encoder.encode(np.zeros((encoder.size, encoder.size, 3), np.uint8))
         return encoder

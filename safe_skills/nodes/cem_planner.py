@@ -3,7 +3,6 @@
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from safe_skills.nodes.conversions import (
     plan_status_message,
 )
 from safe_skills.nodes.diagnostics import OK, Status
-from safe_skills.nodes.model import DEVICE_PARAMETERS, load_agent, share_cores
+from safe_skills.nodes.model import DEVICE_PARAMETERS, checkpoint_folder, load_agent, share_cores
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor, form_of
 
@@ -89,18 +88,16 @@ class CemPlanner(SkillNode):
 
     def judge_parameters(self, values: dict[str, Any]) -> None:
         """Load a new checkpoint, or refuse it."""
-        if "checkpoint" in values:
-            self._successor.judge(values["checkpoint"])
+        self._successor.judge(values)
 
     def parameters_changed(self, names: set[str]) -> None:
         """Plan with new levels from the next frame on, with a new model from the next episode."""
-        if "checkpoint" in names:
-            self._successor.intend()
+        self._successor.intend(names)
         levels = {name: self.param(name) for name in ("delta_s", "delta_c")}
         self._planner.config = replace(self._planner.config, **levels)
 
-    def _load(self, folder: Path) -> LS3Agent:
-        agent = load_agent(self, folder)
+    def _load(self, checkpoint: str) -> LS3Agent:
+        agent = load_agent(self, checkpoint_folder(checkpoint))
         _warm_up(agent)
         return agent
 

@@ -1,4 +1,4 @@
-"""Has other nodes take up a checkpoint, all of them or none."""
+"""Has other nodes take up a model, all of them or none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -21,7 +20,7 @@ PATIENCE = 10.0
 
 
 class Reloader:
-    """Keeps the parameter `checkpoint` of some nodes at one value.
+    """Keeps a parameter of some nodes, which names the model that they use, at one value.
 
     A new value is set on all of them; each loads it and uses it from the next episode on. If one
     refuses, all get the old value back. A node that was started again comes up with the checkpoint
@@ -33,6 +32,7 @@ class Reloader:
         node: whose clients these are.
         names: of the nodes.
         checkpoint: that they should have.
+        parameter: that names it.
         clock: monotonic seconds.
     """
 
@@ -41,9 +41,10 @@ class Reloader:
         node: Node,
         names: Iterable[str],
         checkpoint: str,
+        parameter: str = "checkpoint",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._node, self._clock = node, clock
+        self._node, self._parameter, self._clock = node, parameter, clock
         self.wanted = self._before = checkpoint
         self.refusal = ""
         """Why the last new checkpoint was refused, or "" where it was not."""
@@ -87,7 +88,7 @@ class Reloader:
                 self._then(answers)
         elif now >= self._due:
             self._due = now + LOOK
-            request = GetParameters.Request(names=["checkpoint"])
+            request = GetParameters.Request(names=[self._parameter])
             self._ask(self._get, dict.fromkeys(self._get, request), self._compare)
 
     def _ask(
@@ -109,7 +110,8 @@ class Reloader:
             self._new = self._new and not complete
             return
         self._mixed = self._mixed or len(others) < len(have) or not complete
-        request = SetParameters.Request(parameters=[_parameter(self.wanted)])
+        wanted = Parameter(self._parameter, value=self.wanted).to_parameter_msg()
+        request = SetParameters.Request(parameters=[wanted])
         self._ask(self._set, dict.fromkeys(others, request), self._conclude)
 
     def _conclude(self, answers: dict[str, SetParameters.Response]) -> None:
@@ -130,7 +132,3 @@ class Reloader:
 
     def _reloaded(self, _answers: dict[str, Trigger.Response]) -> None:
         self._due = self._clock()
-
-
-def _parameter(checkpoint: str) -> ParameterMessage:
-    return Parameter("checkpoint", value=checkpoint).to_parameter_msg()

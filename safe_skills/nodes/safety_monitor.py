@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -25,7 +24,7 @@ from safe_skills.nodes.conversions import (
 )
 from safe_skills.nodes.frames import task_area
 from safe_skills.nodes.gate_models import GateModels
-from safe_skills.nodes.model import OPENCV_PARAMETERS, load_agent, share_cores
+from safe_skills.nodes.model import OPENCV_PARAMETERS, checkpoint_folder, load_agent, share_cores
 from safe_skills.nodes.monitor import MODEL_LIMITS, SHARED_LIMITS, Monitor, limit, limits_of
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor, form_of
@@ -107,21 +106,19 @@ class SafetyMonitor(Monitor):
 
     def judge_parameters(self, values: dict[str, Any]) -> None:
         """Load a new checkpoint, or refuse it."""
-        if "checkpoint" in values:
-            self._successor.judge(values["checkpoint"])
+        self._successor.judge(values)
 
     def parameters_changed(self, names: set[str]) -> None:
         """Judge by new limits from the next command on, by a new model from the next episode."""
-        if "checkpoint" in names:
-            self._successor.intend()
+        self._successor.intend(names)
         super().parameters_changed(names)
 
     def new_episode(self, stamp: int) -> None:
         """Use the model that was waiting."""
         self._successor.take_up()
 
-    def _load(self, folder: Path) -> _Gate:
-        agent = load_agent(self, folder)
+    def _load(self, checkpoint: str) -> _Gate:
+        agent = load_agent(self, checkpoint_folder(checkpoint))
         return _Gate(agent.model_id, agent, GateModels(agent))
 
     def _use(self, model: _Gate) -> None:

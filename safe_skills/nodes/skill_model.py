@@ -57,16 +57,23 @@ def bound_of(node: SkillNode, prior: SkillPrior) -> float:
     return prior.eta(node.param("allowed"))
 
 
-def load_policy(node: SkillNode, prior: SkillPrior, eta: float) -> SkillPolicy | None:
-    """Load the policy that a node's parameter `policy` names; None where it names none.
+def load_policy(
+    node: SkillNode, name: str, prior: SkillPrior, eta: float, *, spread: bool = False
+) -> SkillPolicy:
+    """Load a policy over a prior, and log which one it is.
+
+    Args:
+        node: that asks for it.
+        name: of a shipped policy, or its checkpoint folder.
+        prior: that it is to be used with.
+        eta: the bound that it has to keep.
+        spread: whether actions are to be drawn from its distribution.
 
     Raises:
         CheckpointError: In one line; see `SkillPolicy.load`.
-        ValueError: In one line: it chooses no abstract actions, reads frames, or leaves the bound.
+        ValueError: In one line: it chooses no abstract actions, reads frames, leaves the bound, or
+            has no distribution to draw from.
     """
-    name = node.param("policy")
-    if not name:
-        return None
     folder = checkpoint_folder(name)
     policy = SkillPolicy.load(folder, prior_id=prior.model_id)
     if policy.actions != "skill":
@@ -82,6 +89,11 @@ def load_policy(node: SkillNode, prior: SkillPrior, eta: float) -> SkillPolicy |
     if policy.bound > eta:
         raise ValueError(
             f"policy {folder}: expected a bound of at most eta = {eta:.4g}, got {policy.bound:.4g}"
+        )
+    if spread and policy.spread is None:
+        raise ValueError(
+            f"policy {folder}: expected one with a spread, to explore with, as updates of a "
+            f"training write it; got one that has a mode only"
         )
     node.get_logger().info(f"policy {policy.model_id} from {folder}")
     return policy

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from rclpy.parameter import Parameter
 from skill_checkpoints import ETA, save_policy, save_prior
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from safe_skills.msg import AbstractAction
 from safe_skills.nodes import qos
@@ -145,3 +147,102 @@ def test_a_bound_of_ones_own_serves_any_prior(graph, start, tmp_path):
     start(checkpoint=str(folder), eta=3.0)
     send(graph, SkillPrior.load(folder), states(1)[0])
     assert graph.actions[0].eta == 3.0
+
+
+def begin_episode(graph):
+    graph.publish("episode_start", Header(stamp=graph.stamp()), qos.EVENT)
+
+
+def want(node, policy):
+    (result,) = node.set_parameters([Parameter("policy", value=str(policy))])
+    return result
+
+
+def sources(graph):
+    return [message.source for message in graph.actions]
+
+
+def test_a_policy_set_while_it_runs_acts_from_the_next_episode_on(
+    graph, start, prior, policy_checkpoint
+):
+    node = start(seed=3)
+    policy = Policy.load(policy_checkpoint)
+    begin_episode(graph)
+    state = states(1)[0]
+    send(graph, prior, state)
+    assert want(node, policy_checkpoint).successful
+    send(graph, prior, state)
+    begin_episode(graph)
+    send(graph, prior, state)
+    assert want(node, "").successful
+    begin_episode(graph)
+    send(graph, prior, state)
+    assert sources(graph) == ["prior", "prior", policy.model_id, "prior"]
+    rng = np.random.default_rng(3)
+    first, second, third = (truncated_normal(rng, ETA, 5) for _ in range(3))
+    expected = [first, second, policy.act(state), third]
+    np.testing.assert_array_equal([message.z for message in graph.actions], expected)
+
+
+def test_reload_uses_it_at_once(graph, start, prior, policy_checkpoint):
+    node = start()
+    want(node, policy_checkpoint)
+    client = graph.peer.create_client(Trigger, f"{node.get_name()}/reload")
+    assert client.wait_for_service(5.0)
+    answer = client.call_async(Trigger.Request())
+    assert graph.until(answer.done)
+    send(graph, prior, states(1)[0])
+    assert sources(graph) == [answer.result().message] == [Policy.load(policy_checkpoint).model_id]
+
+
+def test_a_policy_that_does_not_fit_is_refused_while_it_runs_and_the_old_one_stays(
+    graph, start, prior, policy_checkpoint, tmp_path, lines
+):
+    node = start(policy=str(policy_checkpoint))
+    for made, says in (
+        (save_policy(tmp_path / "wide", prior, bound=0.8), "expected a bound of at most eta"),
+        (tmp_path / "missing", "no such folder"),
+    ):
+        del lines[:]
+        result = want(node, made)
+        assert not result.successful and says in result.reason and "\n" not in result.reason
+        warnings = [text for severity, text in lines if severity in ("WARN", "ERROR")]
+        assert len(warnings) == 1 and says in warnings[0]
+    assert node.param("policy") == str(policy_checkpoint)
+    begin_episode(graph)
+    send(graph, prior, states(1)[0])
+    assert sources(graph) == [Policy.load(policy_checkpoint).model_id]
+
+
+def test_to_explore_it_draws_from_the_policys_distribution(graph, start, prior, tmp_path):
+    folder = save_policy(tmp_path / "spread", prior, spread=True)
+    policy = Policy.load(folder)
+    start(policy=str(folder), explore=True, seed=3)
+    given = states(3)
+    for state in given:
+        send(graph, prior, state)
+    rng = np.random.default_rng(3)
+    expected = [policy.draw(state, rng) for state in given]
+    np.testing.assert_array_equal([message.z for message in graph.actions], expected)
+    assert sources(graph) == [policy.model_id] * 3
+
+
+def test_a_policy_that_cannot_explore_is_refused_in_one_line(
+    graph, start, prior_checkpoint, policy_checkpoint
+):
+    says = "expected one with a spread, to explore with"
+    given = {"checkpoint": str(prior_checkpoint), "policy": str(policy_checkpoint)}
+    assert says in refused(graph, explore=True, **given)
+    node = start(explore=True)
+    result = want(node, policy_checkpoint)
+    assert not result.successful and says in result.reason and "\n" not in result.reason
+
+
+def test_a_latent_of_the_episode_before_is_not_answered(graph, start, prior):
+    start()
+    old = graph.stamp()
+    begin_episode(graph)
+    send(graph, prior, states(1)[0], old)
+    assert graph.actions == []
+    send(graph, prior, states(1)[0])
+    assert len(graph.actions) == 1
