@@ -24,6 +24,7 @@ from safe_skills.data.episodes import Episode, EpisodeStore, read_shard
 from safe_skills.data.latents import EpisodeLabels, LatentReplay
 from safe_skills.data.provenance import revision
 from safe_skills.data.settings import from_mapping
+from safe_skills.data.updates import newest_update, update_folder
 from safe_skills.data.vision import cable_mask
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.training import Trainer, TrainingEpisode
@@ -69,17 +70,6 @@ class UpdateSettings:
     seed: int = 0
     threads: int = 1
     tolerance: float = 0.1
-
-
-def update_folder(out: Path | str, update: int) -> Path:
-    """Checkpoint of the agent after so many updates, from 1."""
-    return Path(out) / "checkpoints" / f"update-{update:04d}"
-
-
-def newest_update(out: Path | str) -> int:
-    """Number of the last update whose agent was accepted; 0 where there is none."""
-    found = (Path(out) / "checkpoints").glob("update-????")
-    return max((int(folder.name[-4:]) for folder in found), default=0)
 
 
 class OnlineUpdates:
@@ -162,11 +152,9 @@ class OnlineUpdates:
             figures, reason = judge(self.accepted, new, held_out, self.settings.tolerance)
         except CheckpointError as error:
             new, figures, reason = None, {}, str(error)
-        if reason:
-            folder = self.out / "rejected" / f"update-{update:04d}"
-        else:
+        folder = update_folder(self.out, update, accepted=not reason)
+        if not reason:
             new.save(candidate, {**metrics, **figures})
-            folder = update_folder(self.out, update)
             self.accepted = new
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -271,12 +259,8 @@ def start(settings: dict[str, Any]):
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         if request:
             return {"updates": updates.updates + 1, **updates.run()}
-        written = [
-            updates.out / place / f"update-{updates.updates:04d}"
-            for place in ("checkpoints", "rejected")
-        ]
-        unfinished = updates.updates > 0 and not any(folder.is_dir() for folder in written)
-        return {"updates": updates.updates, **(updates.conclude() if unfinished else {})}
+        unwritten = updates.updates > newest_update(updates.out, accepted=None)
+        return {"updates": updates.updates, **(updates.conclude() if unwritten else {})}
 
     return answer
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from safe_skills.data.background import Worker
 from safe_skills.data.checkpoint import CheckpointError, load_checkpoint
 from safe_skills.data.episodes import EpisodeStore
+from safe_skills.data.updates import newest_update, update_folder
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.online import UpdateSettings, newest_update, update_folder
+from safe_skills.ls3.online import UpdateSettings
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.model import model_folder
 

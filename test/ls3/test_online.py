@@ -11,6 +11,7 @@ from safe_skills.data.background import Worker
 from safe_skills.data.checkpoint import CheckpointError
 from safe_skills.data.episodes import EpisodeStore
 from safe_skills.data.run_state import ResumeError
+from safe_skills.data.updates import newest_update, update_folder
 from safe_skills.ls3 import online
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
@@ -19,9 +20,7 @@ from safe_skills.ls3.online import (
     UpdateSettings,
     held_out_errors,
     judge,
-    newest_update,
     training_episode,
-    update_folder,
 )
 
 K = 2
