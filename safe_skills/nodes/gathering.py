@@ -16,10 +16,10 @@ from safe_skills.data.episodes import Episode
 from safe_skills.data.provenance import revision
 
 REMEMBERED = 2000
-"""Images and set-points kept for an episode that is not over."""
+"""Images and answers kept for an episode that is not over."""
 
 UNANSWERED = 100
-"""Images kept that no set-point answers: a set-point may be late."""
+"""Images kept that nothing answers yet: a set-point may be late."""
 
 PATIENCE = 1.0
 """Seconds that the end of an episode waits for what belongs to it."""
@@ -61,26 +61,29 @@ class _View:
 
 
 class EpisodeAssembler:
-    """Collects images, set-points and steps, and makes episodes of them.
+    """Collects images, set-points or actions, and steps, and makes episodes of them.
 
-    What a step really did is where its set-point led: the distance from the set-point before it,
-    or from the measured position where there is none, as the bridge counts. A step without a
-    set-point did nothing. What follows a violation, which freezes the state, is filled in up to the
-    horizon, as the environments record it.
+    Of a robot that is sent set-points, what a step really did is where its set-point led: the
+    distance from the set-point before it, or from the measured position where there is none, as the
+    bridge counts. A step without a set-point did nothing. What follows a violation, which freezes
+    the state, is filled in up to the horizon, as the environments record it. Where actions are
+    given, they are taken as they are, and a violation freezes nothing.
 
-    Where an image of an episode is missing, the steps up to it are left out; what is after it is
-    an episode with the same end.
+    Where an image of an episode, or an action that should have been given, is missing, the steps up
+    to it are left out; what is after it is an episode with the same end.
 
     Args:
         action_dim: A.
+        given: whether actions are given by `action`, and not by set-points.
+        task: number of the environment's task; None where there is but one.
     """
 
-    def __init__(self, action_dim: int) -> None:
-        self._action_dim = action_dim
+    def __init__(self, action_dim: int, *, given: bool = False, task: int | None = None) -> None:
+        self._action_dim, self._given, self._task = action_dim, given, task
         self.incomplete = 0
         """Episodes of which something was missing."""
         self._views: OrderedDict[int, _View] = OrderedDict()
-        self._set_points: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._answers: OrderedDict[int, np.ndarray] = OrderedDict()
         self._policies: OrderedDict[int, str] = OrderedDict()
         self._outcomes: deque[tuple[int, np.ndarray]] = deque(maxlen=8)
         self._starts: deque[int] = deque(maxlen=100)
@@ -111,8 +114,13 @@ class EpisodeAssembler:
 
     def set_point(self, stamp: int, position: np.ndarray) -> None:
         """Take where the robot was sent (A,) in answer to the image of a stamp."""
-        self._set_points[stamp] = position
-        _forget_oldest(self._set_points)
+        self._answers[stamp] = position
+        _forget_oldest(self._answers)
+
+    def action(self, stamp: int, action: np.ndarray) -> None:
+        """Take what was chosen (A,) in answer to the image of a stamp, where actions are given."""
+        self._answers[stamp] = action
+        _forget_oldest(self._answers)
 
     def acted(self, stamp: int, policy: str) -> None:
         """Take what acted, in words, on the image of a stamp."""
@@ -148,7 +156,7 @@ class EpisodeAssembler:
             last = steps[-1].stamp
             end = min((start for start in self._starts if start > last), default=math.inf)
             final = next((image for stamp, image in self._outcomes if last < stamp < end), None)
-            waits = final is None or any(step.stamp not in self._views for step in steps)
+            waits = final is None or not all(self._known(step.stamp) for step in steps)
             if waits and now < deadline:
                 break
             self._over.popleft()
@@ -163,8 +171,11 @@ class EpisodeAssembler:
             self._forget(last)
         return found
 
+    def _known(self, stamp: int) -> bool:
+        return stamp in self._views and (not self._given or stamp in self._answers)
+
     def _episode(self, steps: list[Step], final: np.ndarray) -> Episode | None:
-        known = [step.stamp in self._views for step in steps]
+        known = [self._known(step.stamp) for step in steps]
         first = len(known) - known[::-1].index(False) if False in known else 0
         if first == len(steps):
             return None
@@ -175,7 +186,7 @@ class EpisodeAssembler:
         images = [self._views[step.stamp].image for step in steps] + [final]
         last = steps[-1]
         frozen = 0
-        if last.violation:
+        if last.violation and not self._given:
             frozen = max(0, round(last.episode_cost - sum(step.cost for step in whole)))
         shape = images[0].shape
         if any(image.shape != shape for image in images):
@@ -195,13 +206,18 @@ class EpisodeAssembler:
             seed=last.seed,
             policy=self._policies.get(steps[0].stamp, "unknown"),
             revision=revision(),
-            violation=last.violation,
+            violation=next((step.violation for step in whole if step.violation), ""),
+            task=self._task,
         )
 
     def _action(self, steps: list[Step], number: int) -> np.ndarray:
         stamp = steps[number].stamp
-        target = self._set_points.get(stamp)
-        start = self._set_points.get(steps[number - 1].stamp) if number else None
+        if self._given:
+            # A step whose command was held is a step of this action all the same: it is what the
+            # agent asked for in this state, and a hold is what came of it.
+            return self._answers[stamp]
+        target = self._answers.get(stamp)
+        start = self._answers.get(steps[number - 1].stamp) if number else None
         if start is None:
             start = self._views[stamp].position
         if target is None or start is None:
@@ -212,12 +228,12 @@ class EpisodeAssembler:
         """While a robot is paused its camera runs on: of that only the latest is of use."""
         told = {step.stamp for step in self._steps}
         told |= {step.stamp for _, steps in self._over for step in steps}
-        unanswered = [s for s in self._views if s not in self._set_points and s not in told]
+        unanswered = [s for s in self._views if s not in self._answers and s not in told]
         for old in unanswered[:-UNANSWERED]:
             del self._views[old]
 
     def _forget(self, stamp: int) -> None:
-        for kept in (self._views, self._set_points, self._policies):
+        for kept in (self._views, self._answers, self._policies):
             for old in [key for key in kept if key <= stamp]:
                 del kept[old]
 

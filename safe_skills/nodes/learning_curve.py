@@ -19,7 +19,10 @@ WINDOW = 10  # episodes that the curve's means are over
 
 @dataclass(frozen=True)
 class EpisodeLine:
-    """An episode: its number, the scene, what acted after how many updates, and how it went."""
+    """An episode: its number, the scene, what acted after how many updates, and how it went.
+
+    `unsafe_steps` are those of its `steps` that violated the constraint; `violation` is the first.
+    """
 
     episode: int
     seed: int
@@ -28,20 +31,32 @@ class EpisodeLine:
     steps: int
     success: bool
     violation: str
+    unsafe_steps: int
     episode_return: float
 
 
-def episode_line(number: int, episode: Episode, update: int) -> EpisodeLine:
-    """The line of a gathered episode; its steps are those before a violation froze it."""
+def episode_line(
+    number: int, episode: Episode, update: int, *, freezes: bool = True
+) -> EpisodeLine:
+    """The line of a gathered episode.
+
+    Args:
+        number: of the episode, from 0.
+        episode: which is gathered.
+        update: after how many updates its agent acted.
+        freezes: whether a violation freezes the state: the steps are then those up to it.
+    """
     violated = np.flatnonzero(episode.costs)
+    steps = int(violated[0]) + 1 if freezes and len(violated) else len(episode)
     return EpisodeLine(
         episode=number,
         seed=episode.seed,
         policy=episode.policy,
         update=update,
-        steps=int(violated[0]) + 1 if len(violated) else len(episode),
+        steps=steps,
         success=episode.success,
         violation=episode.violation,
+        unsafe_steps=int((episode.costs[:steps] > 0.0).sum()),
         episode_return=episode.episode_return,
     )
 
@@ -52,6 +67,7 @@ def figures(lines: Sequence[EpisodeLine]) -> dict[str, Any]:
     return {
         "success_rate": float(np.mean([line.success for line in lines])),
         "violation_rate": float(np.mean([bool(line.violation) for line in lines])),
+        "unsafe_steps": sum(line.unsafe_steps for line in lines),
         "mean_return": float(np.mean([line.episode_return for line in lines])),
         "mean_steps": float(np.mean(steps)) if steps else None,
     }
@@ -62,10 +78,11 @@ class LearningCurve:
 
     Args:
         folder: an earlier training's lines in it are gone on with.
+        freezes: whether a violation freezes the state of an episode.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, freezes: bool = True) -> None:
+        self.folder, self._freezes = folder, freezes
         self.updates: list[dict[str, Any]] = []
         self.episodes: list[EpisodeLine] = []
         path = folder / "metrics.csv"
@@ -81,7 +98,8 @@ class LearningCurve:
 
     def add_episode(self, episode: Episode) -> EpisodeLine:
         """Add an episode and write `episodes.csv`."""
-        line = episode_line(len(self.episodes), episode, self.updates_of(episode.policy))
+        update = self.updates_of(episode.policy)
+        line = episode_line(len(self.episodes), episode, update, freezes=self._freezes)
         self.episodes.append(line)
         names = [item.name for item in fields(EpisodeLine)]
         _write_csv(self.folder / "episodes.csv", names, [asdict(line) for line in self.episodes])

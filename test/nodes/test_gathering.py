@@ -202,3 +202,57 @@ def test_an_episode_of_the_environment_comes_back_as_it_records_it(tmp_path):
     EpisodeStore(tmp_path).append([episode])
     (again,) = EpisodeStore(tmp_path)
     np.testing.assert_array_equal(again.images, episode.images)
+
+
+def chosen(**changes):
+    """An episode whose actions are given: set-points are replaced by what was chosen."""
+    for name, arguments in messages(**changes):
+        if name == "set_point":
+            number = (arguments[0] - 100) // 10
+            yield "action", (arguments[0], np.full(3, 0.1 * number, np.float32))
+        else:
+            yield name, arguments
+
+
+def gather_chosen(said, now=0.5):
+    made = EpisodeAssembler(3, given=True, task=35)
+    for name, arguments in said:
+        getattr(made, name)(*arguments)
+    return made, made.take(now)
+
+
+def test_actions_that_are_given_are_taken_as_they_are():
+    made, (episode,) = gather_chosen(chosen())
+    assert columns(episode) == [0, 1, 2, 3, 4, 5] and made.incomplete == 0
+    expected = np.arange(N, dtype=np.float32)[:, None] * np.full(3, 0.1, np.float32)
+    np.testing.assert_allclose(episode.actions, expected, atol=1e-7)
+    assert (episode.task, episode.kind, episode.success) == (35, "online", True)
+
+
+@pytest.mark.parametrize("lost", range(N))
+def test_of_a_step_whose_action_is_lost_nothing_is_made_up(lost):
+    said = [
+        (name, arguments)
+        for name, arguments in chosen()
+        if name != "action" or arguments[0] != 100 + 10 * lost
+    ]
+    made, episodes = gather_chosen(said)
+    assert episodes == []
+    episodes = made.take(PATIENCE)
+    assert made.incomplete == 1
+    assert [columns(episode) for episode in episodes] == (
+        [] if lost == N - 1 else [list(range(lost + 1, N + 1))]
+    )
+
+
+def test_where_a_violation_freezes_nothing_the_first_is_the_episodes():
+    def said():
+        for name, arguments in chosen(success=False, violation="arm"):
+            if name == "step" and arguments[0].stamp == 110:
+                told = replace(arguments[0], cost=1.0, violation="finger")
+                arguments = (told, arguments[1])
+            yield name, arguments
+
+    _, (episode,) = gather_chosen(said())
+    assert len(episode) == N and episode.costs.tolist() == [0, 1, 0, 0, 1]
+    assert episode.violation == "finger" and not episode.success

@@ -30,6 +30,7 @@ def test_lines_and_figures_of_episodes(tmp_path):
     assert figures(lines) == {
         "success_rate": pytest.approx(1 / 3),
         "violation_rate": pytest.approx(1 / 3),
+        "unsafe_steps": 1,
         "mean_return": pytest.approx((-6 - 6 - 5) / 3),
         "mean_steps": 6.0,
     }
@@ -58,3 +59,12 @@ def test_the_curve_is_a_picture(tmp_path):
     curve.draw()
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.width > 500 and len(picture.getcolors(10**6)) > 20
+
+
+def test_where_a_violation_freezes_nothing_all_steps_count(tmp_path):
+    episode = gathered_episodes.episode(6, violation=True)
+    line = LearningCurve(tmp_path, freezes=False).add_episode(episode)
+    assert (line.steps, line.unsafe_steps) == (6, 4)
+    frozen = LearningCurve(tmp_path).add_episode(episode)
+    assert (frozen.steps, frozen.unsafe_steps) == (3, 1)
+    assert figures([line, frozen])["unsafe_steps"] == 5
