@@ -185,6 +185,7 @@ def _policy_rows(agents: dict[str, Agent], run: Run, *, one_task: bool) -> list[
     rows = []
     for name, agent in agents.items():
         found = [read(stage) for stage in run.policies(agent, _task(run, one_task))]
+        in_training = [one["training"]["success_rate"] for one in found]
         at_end = [one["training"]["success_rate_at_end"] for one in found]
         measured = [one["evaluation"]["success_rate"] for one in found]
         unsafe = [one["evaluation"]["unsafe_steps"] for one in found]
@@ -194,6 +195,7 @@ def _policy_rows(agents: dict[str, Agent], run: Run, *, one_task: bool) -> list[
             "method": name,
             "runs": len(found),
             "eta": float(np.mean([one["eta"] for one in found])),
+            "success_in_training": float(np.mean(in_training)),
             "success_at_end": float(np.mean(at_end)),
             "success_at_end_sd": float(np.std(at_end)),
             "success": float(np.mean(measured)),

@@ -32,7 +32,7 @@ def written(path, values):
 
 
 def measure(run, agent, task, seed, violations):
-    training = {"success_rate_at_end": 0.1 * seed, "violations": violations}
+    training = {"success_rate": 0.2, "success_rate_at_end": 0.1 * seed, "violations": violations}
     values = {
         "eta": 0.8,
         "training": {**training, "violations_at_end": 7},
