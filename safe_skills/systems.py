@@ -185,11 +185,17 @@ EPISODES_PER_UPDATE = 5
 """K: after so many episodes a simulator waits for the trainer, whose default it is."""
 
 
+def _seeds_of_training(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of a system, with scenes of training where it trains."""
+    if values["train"] == "true" and values["seed"] >= FIRST_EVALUATION_SEED:
+        return {**values, "seed": values["seed"] - EVALUATION_TO_TRAINING}
+    return values
+
+
 def _ls3_cable(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
+    values = _seeds_of_training(values)
     checkpoint = values["checkpoint"] or f"cable_{values['layout']}"
     simulated, trains = values["robot"] == "sim", values["train"] == "true"
-    if trains and values["seed"] >= FIRST_EVALUATION_SEED:
-        values = {**values, "seed": values["seed"] - EVALUATION_TO_TRAINING}
     run = {name: values[name] for name in ("robot", "layout", "profile", "clock", "seed")}
     if not simulated:
         run["clock"] = "realtime"
@@ -291,6 +297,13 @@ GRASP_OPTIONS = (
         "Seed of the scenes (episode k takes seed + k) and of draws; training is below.",
         kind=int,
     ),
+    Option(
+        "train",
+        "false",
+        "Learn a policy from the episodes that it runs, which draws of the prior begin; scenes are "
+        "then those of training.",
+        ("false", "true"),
+    ),
     Option("config", "", "Parameter file; empty: config/safer_grasp.yaml."),
     Option("record", "", "MCAP file for all topics; empty: none."),
     Option("json", "", "JSON file for the run's summary; empty: none."),
@@ -302,11 +315,30 @@ UNHURRIED = 10.0
 """
 
 
+OPERATION_HORIZON = 30
+"""Steps of an episode of the Operation tasks."""
+
+
 def _safer_grasp(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
-    simulated = values["robot"] == "sim"
+    values = _seeds_of_training(values)
+    simulated, trains = values["robot"] == "sim", values["train"] == "true"
     lockstep = simulated and values["clock"] == "lockstep"
     model = {"checkpoint": values["checkpoint"]}
     policy = _shipped_policy(values["policy"], values["task"])
+    chooser = {**model, "policy": policy, "seed": values["seed"]}
+    patience, pauses = {}, {}
+    if trains:
+        if values["policy"] not in ("", DRAWS):
+            raise ValueError(
+                f"policy: expected none with train true, which begins with draws of the prior; "
+                f"got {values['policy']!r}"
+            )
+        policy = ""
+        chooser |= {"policy": policy, "explore": True}
+        if simulated:
+            # Between two rounds of a training the simulator shows nothing.
+            patience = {"camera_timeout": 60.0}
+            pauses = {"pause_every": EPISODES_PER_UPDATE}
     bridge = {"stamped": lockstep}
     if simulated:
         # SciPy takes its time to import, and who asks for help or for another system needs none.
@@ -330,8 +362,8 @@ def _safer_grasp(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         NodeSpec("skill_monitor", {**model, **monitor}, "safety", node="safety_monitor"),
         NodeSpec("skill_decoder", {**model, **decoder}, "skill"),
         NodeSpec("safety_posterior", {**model, **posterior}, "skill"),
-        NodeSpec("skill_policy", {**model, "policy": policy, "seed": values["seed"]}, "skill"),
-        NodeSpec("camera_encoder", model, "skill"),
+        NodeSpec("skill_policy", chooser, "skill"),
+        NodeSpec("camera_encoder", {**model, **patience}, "skill"),
     ]
     sources = {"sources": ",".join(node.name for node in nodes)}
     run = {name: values[name] for name in ("robot", "task", "seed", "json", "gif")}
@@ -347,14 +379,21 @@ def _safer_grasp(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     )
     if values["record"]:
         nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05, **sources}))
+    if trains:
+        resume = {"resume": "simulator/resume"} if simulated else {}
+        trainer = {**model, "task": values["task"], **resume, **sources}
+        nodes.append(NodeSpec("skill_trainer", trainer, "training", node="trainer"))
     if simulated:
         recorders = [node.name for node in nodes if node.name in RECORDERS]
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("task", "clock", "episodes", "seed")}
+        simulator |= pauses
         simulator["audience"] = ",".join(recorders)
         nodes.append(
             NodeSpec("arm_simulator", {**simulator, **state, **overview}, node="simulator")
         )
+    elif trains:
+        nodes.append(NodeSpec("episode_operator", {"horizon": OPERATION_HORIZON}))
     return tuple(nodes)
 
 

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from safe_skills.data.background import Worker
-from safe_skills.data.checkpoint import CheckpointError, load_checkpoint
 from safe_skills.data.episodes import EpisodeStore
 from safe_skills.data.updates import newest_update, update_folder
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.online import UpdateSettings
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.model import model_folder
+from safe_skills.nodes.skill_model import bound_of, load_prior
+
+
+class Updater(Protocol):
+    """What a trainer needs to know of a method."""
+
+    start_id: str
+    """Names what the training started from: two of one name are the same training."""
+    action_dim: int
+    size: int
+    """Least side of the task area in pixels."""
+
+    def newest(self) -> str:
+        """Value of the users' parameter for the newest agent that was accepted."""
+
+    def start_worker(self, gathered: Path) -> Worker:
+        """Start the process that makes the updates from a store of gathered episodes."""
+
+    def describe(self) -> str:
+        """What the updates learn from, in one line."""
 
 
 class LS3Updater:
@@ -41,10 +61,10 @@ class LS3Updater:
         self.action_dim, self.size = agent.action_dim, agent.mask_config.size
         self.data = self._offline_data()
 
-    def newest(self) -> Path:
+    def newest(self) -> str:
         """Folder of the newest agent that was accepted, the first one where there is none."""
         update = newest_update(self._out)
-        return update_folder(self._out, update).resolve() if update else self.start
+        return str(update_folder(self._out, update).resolve() if update else self.start)
 
     def start_worker(self, gathered: Path) -> Worker:
         """Start the process that makes the updates from a store of gathered episodes."""
@@ -81,14 +101,56 @@ class LS3Updater:
         return None
 
 
-def updater_of(node: SkillNode, out: Path) -> LS3Updater:
-    """Return the updater for the method of the checkpoint that a trainer's parameters name.
+class SacUpdater:
+    """Soft actor-critic's updates (SAFER Algorithm 1) of a policy over the prior that is named.
+
+    They begin with a policy that knows nothing: until the first update, draws of the prior act.
+
+    Attributes:
+        start_id: names the prior, the task and the bound.
+        model_id: of the prior.
+        action_dim: A.
+        size: side of the prior's frames in pixels.
+        eta: bound on z.
+
+    Args:
+        node: the trainer.
+        out: folder of the training.
 
     Raises:
-        CheckpointError: In one line: it cannot be used, or no updates are known for its method.
+        ValueError: in one line: the prior cannot be used, or has no such bound.
     """
-    folder = model_folder(node)
-    method = load_checkpoint(folder).config["method"]
-    if method != "ls3":
-        raise CheckpointError(f"checkpoint {folder}: expected method ls3, found {method!r}")
-    return LS3Updater(node, out)
+
+    def __init__(self, node: SkillNode, out: Path) -> None:
+        self._node, self._out = node, out
+        self._start = model_folder(node).resolve()
+        prior = load_prior(node, self._start)
+        self.eta, self.model_id = bound_of(node, prior), prior.model_id
+        self.action_dim, self.size = prior.action_dim, prior.frame_size
+        self.start_id = f"{self.model_id}, task {node.param('task')}, eta {self.eta:.6g}"
+
+    def newest(self) -> str:
+        """Folder of the newest policy; "", draws of the prior, where there is none."""
+        update = newest_update(self._out)
+        return str(update_folder(self._out, update).resolve()) if update else ""
+
+    def start_worker(self, gathered: Path) -> Worker:
+        """Start the process that makes the updates from a store of gathered episodes."""
+        node = self._node
+        settings = {
+            "prior": str(self._start),
+            "gathered": str(gathered),
+            "out": str(self._out),
+            "task": node.param("task"),
+            "bound": self.eta,
+            "episodes_per_update": node.param("episodes_per_update"),
+            "seed": node.param("seed"),
+        }
+        return Worker("safe_skills.baselines.online_sac", settings, node.param("niceness"))
+
+    def describe(self) -> str:
+        """What the updates learn, in one line."""
+        return (
+            f"learns task {self._node.param('task')} over the prior {self.model_id}, "
+            f"|z| <= {self.eta:.4g}, from gathered episodes"
+        )

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED, training_seed
+from safe_skills.envs.operation import HORIZON
 from safe_skills.nodes.base import AUTOSTART, SkillNode
 from safe_skills.nodes.composed import node_class
 from safe_skills.nodes.parameters import resolve
@@ -136,6 +137,8 @@ def test_the_arm_has_the_names_that_operators_know_and_no_simulator_when_real():
         {},
         EVERYTHING,
         {"robot": "arm"},
+        {"robot": "arm", "train": "true"},
+        {"train": "true"},
         {"task": "36", "clock": "realtime", "seed": "7", "policy": "prior", "checkpoint": "/mine"},
     ],
 )
@@ -153,6 +156,29 @@ def test_the_policy_is_the_tasks_own_where_one_ships():
     assert grasp(policy="/mine")["skill_policy"].parameters["policy"] == "/mine"
     for name in ("camera_encoder", "safety_posterior", "skill_decoder", "safety_monitor"):
         assert grasp(checkpoint="/mine")[name].parameters["checkpoint"] == "/mine"
+
+
+def test_an_arm_that_learns_begins_with_draws_of_the_prior_and_waits_for_its_updates():
+    nodes = grasp(train="true", task="34", checkpoint="/mine")
+    assert set(nodes) - set(grasp()) == {"trainer"}
+    trainer = nodes["trainer"]
+    assert trainer.executable == "skill_trainer"
+    assert (trainer.parameters["task"], trainer.parameters["checkpoint"]) == (34, "/mine")
+    assert trainer.parameters["resume"] == "simulator/resume"
+    chooser = nodes["skill_policy"].parameters
+    assert chooser["explore"] is True and chooser["policy"] == ""
+    assert nodes["run_recorder"].parameters["policy"] == "prior"
+    simulator = nodes["simulator"].parameters
+    assert simulator["pause_every"] == table("skill_trainer")["episodes_per_update"].default
+    assert simulator["seed"] == chooser["seed"] == training_seed(0, "online", 0)
+    assert "trainer" in simulator["audience"].split(",")
+    assert "explore" not in grasp()["skill_policy"].parameters
+    assert grasp(train="true", policy="prior")["skill_policy"].parameters["policy"] == ""
+    with pytest.raises(ValueError, match="policy: expected none with train true"):
+        grasp(train="true", policy="/mine")
+    real = grasp(train="true", robot="arm")
+    assert "resume" not in real["trainer"].parameters
+    assert real["episode_operator"].parameters["horizon"] == HORIZON
 
 
 def test_the_arm_waits_in_lockstep_only():

@@ -98,7 +98,7 @@ def test_another_agents_folder_is_refused(graph, start, checkpoint, tmp_path):
 
 def test_a_prior_is_not_what_it_can_train(graph, prior_checkpoint, tmp_path):
     node = graph.start(Trainer, checkpoint=str(prior_checkpoint), out=str(tmp_path))
-    assert not node.is_active and "expected method ls3, found 'safer'" in node.fault
+    assert not node.is_active and "expected method 'ls3', found 'safer'" in node.fault
 
 
 class Robot:
