@@ -27,7 +27,6 @@ def main() -> int:
     widget = PanelWidget(arguments.namespace)
     try:
         with StopSignal() as stop:
-            widget.resize(1180, 820)
             widget.show()
             # Python sees a signal when it runs next: Qt's loop alone would sleep through it.
             pulse = QtCore.QTimer()

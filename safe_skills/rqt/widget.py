@@ -86,6 +86,7 @@ class PanelWidget(QtWidgets.QWidget):
         self._build()
         self.set_namespace(namespace)
         self._timer = QtCore.QTimer(self)
+        self._timer.setTimerType(QtCore.Qt.PreciseTimer)
         self._timer.timeout.connect(self.redraw)
         self._timer.start(PERIOD_MS)
 
@@ -119,6 +120,10 @@ class PanelWidget(QtWidgets.QWidget):
             self.link = None
         for thread in self._saving:
             thread.join()
+
+    def sizeHint(self) -> QtCore.QSize:  # noqa: N802
+        """Return the size at which everything is read well."""
+        return QtCore.QSize(1180, 820)
 
     # ---- slots
 
@@ -246,6 +251,8 @@ class PanelWidget(QtWidgets.QWidget):
         font = self.font()
         font.setPixelSize(12)
         self.setFont(font)
+        # rqt makes a dock as large as that; in less, what must be seen would be cut off.
+        self.setMinimumSize(900, 660)
         middle = QtWidgets.QHBoxLayout()
         middle.addLayout(self._build_picture(), 4)
         middle.addLayout(self._build_charts(), 5)
