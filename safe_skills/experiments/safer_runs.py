@@ -25,24 +25,27 @@ class Prior(NamedTuple):
     start: str | None = None
 
 
+def _going_on(rho: float) -> Prior:
+    """The setting `cautious`: every contact is unsafe, with this weight, after a SAFER prior."""
+    changes = (
+        "objective.contacts=any",
+        f"objective.rho={rho}",
+        "optimization.iterations=1500",
+        "optimization.learning_rate=5.0e-4",
+    )
+    return Prior("safer", changes, start="safer")
+
+
 PRIORS = {
     "safer": Prior("safer"),
-    "safer-cautious": Prior(
-        "safer",
-        (
-            "objective.contacts=any",
-            "objective.rho=4",
-            "optimization.iterations=1500",
-            "optimization.learning_rate=5.0e-4",
-        ),
-        start="safer",
-    ),
+    "safer-cautious": _going_on(rho=4),
+    "safer-strict": _going_on(rho=8),
     "parrot": Prior("parrot"),
     "context-parrot": Prior("context-parrot"),
     "safer-without-c": Prior("safer", ("posterior.kind=none",)),
     "parrot-with-unsafe": Prior("parrot", ("objective.imitate=successful",)),
 }
-RANKED = ("safer", "safer-cautious", "parrot", "context-parrot")
+RANKED = ("safer", "safer-cautious", "safer-strict", "parrot", "context-parrot")
 
 
 class Agent(NamedTuple):

@@ -97,9 +97,11 @@ def test_figure_1_has_the_rankings_of_all_priors(runs, tmp_path):
     shares = {
         (row["prior"], row["steps"]): row["unsafe_in_top_10_percent"] for row in found["rows"]
     }
-    assert shares["parrot", "held out episodes"] == pytest.approx(0.2)
-    assert shares["safer", "held out tasks"] == pytest.approx(0.3) and len(shares) == 8
-    cautious = next(command for command in found["commands"] if "--start" in command)
+    assert shares["parrot", "held out episodes"] == pytest.approx(0.1 * RANKED.index("parrot"))
+    assert shares["safer", "held out tasks"] == pytest.approx(0.3) and len(shares) == 2 * len(
+        RANKED
+    )
+    cautious = next(command for command in found["commands"] if "rho=4" in command)
     assert "objective.rho=4" in cautious and f"{runs.folder}/safer/checkpoint" in cautious
 
 
