@@ -26,6 +26,7 @@ import numpy as np
 from safe_skills.data.checkpoint import load_checkpoint
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED
 from safe_skills.data.files import write_json
+from safe_skills.data.segments import shrink
 from safe_skills.data.statistics import percentiles
 from safe_skills.data.threads import torch_threads
 from safe_skills.envs.cable_layouts import LAYOUTS
@@ -138,7 +139,7 @@ def load_encoder(specs: Sequence[NodeSpec]) -> tuple[Callable[[np.ndarray], obje
         agent = LS3Agent.load(folder)
         return agent.encode, agent.mask_config.size
     prior = SkillPrior.load(folder)
-    return prior.features, prior.frame_size
+    return lambda area: prior.features(shrink(area, prior.frame_size)), prior.frame_size
 
 
 def time_encoder(

@@ -48,12 +48,13 @@ def test_what_no_run_measured_is_unknown():
     assert bench_loop.combine([nothing, summary(4.0)])["overhead_p99_ms"] == 4.0
 
 
-def test_the_encoder_is_timed_with_one_thread_and_the_setting_comes_back():
+@pytest.mark.parametrize("system", ["ls3_cable", "safer_grasp"])
+def test_the_encoder_is_timed_with_one_thread_and_the_setting_comes_back(system):
     import cv2
     import torch
 
     before = torch.get_num_threads(), cv2.getNumThreads()
-    found = bench_loop.time_encoder(*load_encoder("ls3_cable"), rounds=3)
+    found = bench_loop.time_encoder(*load_encoder(system), rounds=3)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
     assert list(found) == ["64x64", "640x480"]
     for name in found:
