@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from functools import partial
@@ -78,6 +79,10 @@ SERVICES = ("e_stop", "reset")
 LOOK = 0.25
 """Period of looking whether the monitor's services are there [s]."""
 
+INSIST = 2.0
+"""Time for which a stop without an answer is asked for again, every `LOOK` [s]. A request may be
+lost while the monitor has not discovered this node yet; to stop twice does no harm."""
+
 ASK = 2.0
 """Period of asking for parameters [s]: thresholds may be changed while the graph runs."""
 
@@ -114,6 +119,7 @@ class PanelLink:
         self._questions = [
             _Question(self.node, name, names, self._learn) for name, names in PARAMETERS.items()
         ]
+        self._insist_until = 0.0
         self._checkpoint = ""
         self._arm: tuple[dict[str, Any], DvrkArm] | None = None
         self._pose: Subscription | None = None
@@ -126,13 +132,16 @@ class PanelLink:
     def call(self, verb: str) -> bool:
         """Call "e_stop" or "reset" without waiting; the answer goes to the inbox.
 
+        A stop is asked for again until it is answered.
+
         Returns:
             Whether the request was sent: the service is there.
         """
-        client = self._triggers[verb]
-        if not client.service_is_ready():
+        if not self._triggers[verb].service_is_ready():
             return False
-        client.call_async(Trigger.Request()).add_done_callback(partial(self._answered, verb))
+        if verb == "e_stop":
+            self._insist_until = time.monotonic() + INSIST
+        self._send(verb)
         return True
 
     def close(self) -> None:
@@ -162,13 +171,21 @@ class PanelLink:
         self._inbox.put("image", None)
         self._inbox.put_newest("picture", message)
 
+    def _send(self, verb: str) -> None:
+        future = self._triggers[verb].call_async(Trigger.Request())
+        future.add_done_callback(partial(self._answered, verb))
+
     def _answered(self, verb: str, future: Any) -> None:
+        if verb == "e_stop":
+            self._insist_until = 0.0
         response = future.result()
         self._inbox.put("answer", (verb, response.success, response.message))
 
     def _look(self) -> None:
         ready = {verb: client.service_is_ready() for verb, client in self._triggers.items()}
         self._inbox.put_newest("services", ready)
+        if time.monotonic() < self._insist_until:
+            self._send("e_stop")
 
     def _ask(self) -> None:
         for question in self._questions:

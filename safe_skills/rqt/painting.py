@@ -112,7 +112,7 @@ class ChartWidget(QtWidgets.QWidget):
             painter.drawText(box, side | QtCore.Qt.AlignTop, label)
 
     def _threshold(self, painter: QtGui.QPainter, area: QtCore.QRectF, threshold) -> None:
-        y = self._y(area, threshold.value)
+        y = int(self._y(area, threshold.value)) + 0.5  # in the middle of a pixel: a crisp line
         painter.setPen(QtGui.QPen(colour(threshold.colour), 1.4, QtCore.Qt.DashLine))
         painter.drawLine(QtCore.QPointF(area.left(), y), QtCore.QPointF(area.right(), y))
         box = QtCore.QRectF(area.left() + 4, y - 15, area.width(), 14)
