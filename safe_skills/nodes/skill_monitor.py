@@ -12,6 +12,7 @@ from safe_skills.nodes import qos
 from safe_skills.nodes.base import main_for
 from safe_skills.nodes.conversions import TASK_FRAME, nanoseconds
 from safe_skills.nodes.decoding import largest_entry
+from safe_skills.nodes.gate_models import GateModels
 from safe_skills.nodes.joints import (
     ARM5_PARAMETERS,
     arm5_of,
@@ -26,7 +27,7 @@ from safe_skills.nodes.skill_conversions import (
     context_from_message,
 )
 from safe_skills.nodes.skill_model import BOUND_PARAMETERS, bound_of, load_prior
-from safe_skills.nodes.supervision import Supervisor
+from safe_skills.nodes.supervision import Classifiers, Supervisor
 from safe_skills.robots.arm5 import STEP_LIMIT
 from safe_skills.safety import GateLimits
 
@@ -90,15 +91,15 @@ class WatchedCommands:
     """A watcher's opinion of commands in SI units, as `Classifiers` for the supervisor.
 
     Args:
-        watcher: its actions are those of the prior, within 1.
+        models: of the watcher, whose actions are those of the prior, within 1.
     """
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, models: Classifiers) -> None:
         # The gripper's entry is the prior's own.
         self.action_limit = np.append(STEP_LIMIT, 1.0)
-        self.constraint_probability = watcher.constraint_probability
-        self.safe_set_probability = watcher.safe_set_probability
-        self._predict = watcher.predicted_constraint_probability
+        self.constraint_probability = models.constraint_probability
+        self.safe_set_probability = models.safe_set_probability
+        self._predict = models.predicted_constraint_probability
 
     def predicted_constraint_probability(self, mean: np.ndarray, action: np.ndarray) -> float:
         """f_C one step ahead under a command (A,) [m, rad], the largest over members' means."""
@@ -144,7 +145,8 @@ class SkillMonitor(Monitor):
         if self._prior.context_size:
             self.subscribe(SafetyContext, "safety_context", self._take_context, qos.COMMAND)
         self.subscribe(AbstractAction, "abstract_action", self._take_abstract_action, qos.LOG)
-        models = None if self._watcher is None else WatchedCommands(self._watcher)
+        watcher = self._watcher
+        models = None if watcher is None else WatchedCommands(GateModels(watcher))
         self.open_gate(Supervisor(self.limits(), models, self.emergency_stop))
 
     def _load_watcher(self) -> Watcher | None:
