@@ -92,7 +92,9 @@ class OnlineTrainer(SkillNode):
         for episode in self._store:
             self._curve.add_episode(episode)
         self._assembler = self.new_assembler()
-        self._ready = self._updating = self._ended_one = False
+        self._ready = self._updating = False
+        # Who runs the episodes may be waiting for a trainer that died: it is told to go on, too.
+        self._ended_one = True
         self._updates = 0
         self._trouble = ""
         self._open_topics()
@@ -255,10 +257,11 @@ class OnlineTrainer(SkillNode):
             self.get_logger().warning(f"{said}; not used: {answer['reason']}")
 
     def _let_go_on(self) -> None:
-        if self._ended_one and not self._assembler.waiting:
+        if self._resume is None or not self._ended_one or self._assembler.waiting:
+            return
+        if self._resume.service_is_ready():
             self._ended_one = False
-            if self._resume is not None and self._resume.service_is_ready():
-                self._resume.call_async(Trigger.Request())
+            self._resume.call_async(Trigger.Request())
 
     def _fail(self, line: str) -> None:
         self._trouble = line
