@@ -82,8 +82,10 @@ class Result:
         self.draw(figure, rows)
         with replacing(path.with_suffix(".png")) as temporary:
             figure.savefig(temporary, format="png", dpi=120)
-        cells = [tuple(_cell(value) for value in row.values()) for row in rows]
-        headings = tuple(_heading(name) for name in rows[0])
+        # Ends of intervals are in the files; a terminal has no room for them.
+        shown = [name for name in rows[0] if not name.endswith(("_low", "_high"))]
+        cells = [tuple(_cell(row[name]) for name in shown) for row in rows]
+        headings = tuple(_heading(name) for name in shown)
         print_table(f"{path.name} ({scale}): {self.summary}", headings, cells)
 
 
@@ -93,6 +95,7 @@ def _heading(name: str) -> str:
         ("unsafe_in_", ""),
         ("_percent", " %"),
         ("violations", "viol."),
+        ("clean_success", "clean"),
         ("_", " "),
     ):
         name = name.replace(long, short)

@@ -144,7 +144,8 @@ def draw(figure: Figure, found: list[dict[str, Any]]) -> None:
         axes.set_xticks(places, names, fontsize=7)
         axes.set(title=actor, ylim=(0, 1))
     both[0].set_ylabel("share of episodes")
-    both[1].legend(fontsize=7)
+    handles, labels = both[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=3, fontsize=7)
 
 
 def _stage(result: Path, *words: object, after: tuple[Path, ...] | list[Path] = ()) -> Stage:
