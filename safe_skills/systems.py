@@ -421,7 +421,7 @@ SYSTEMS = {
         ),
         System(
             "safer_grasp",
-            "SAFER takes an object out of a container without touching it, from camera images.",
+            "SAFER takes an object out of a container, within its bound on unsafe actions, from images.",
             "safer_grasp.yaml",
             GRASP_OPTIONS,
             _safer_grasp,
