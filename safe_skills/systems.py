@@ -421,7 +421,7 @@ SYSTEMS = {
         ),
         System(
             "safer_grasp",
-            "SAFER takes an object out of a container, within its bound on unsafe actions, from images.",
+            "SAFER takes objects out of containers, within a bound on unsafe actions, from images.",
             "safer_grasp.yaml",
             GRASP_OPTIONS,
             _safer_grasp,
