@@ -182,8 +182,10 @@ class PanelLink:
         self._inbox.put("answer", (verb, response.success, response.message))
 
     def _look(self) -> None:
+        """Look for the monitor's services, and how many speak in its place."""
         ready = {verb: client.service_is_ready() for verb, client in self._triggers.items()}
         self._inbox.put_newest("services", ready)
+        self._inbox.put_newest("monitors", self.node.count_publishers("safety_status"))
         if time.monotonic() < self._insist_until:
             self._send("e_stop")
 

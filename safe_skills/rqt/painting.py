@@ -13,20 +13,18 @@ from safe_skills.rqt.view import Chart, Colour, Span
 
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 34, 8, 20, 16
 GAP = 1.5
-"""Seconds without a value after which a curve is interrupted."""
+"""Seconds without a value after which a curve is interrupted and has no present value."""
 
 
 def runs(points: np.ndarray, gap: float = GAP) -> list[np.ndarray]:
-    """Returns the parts of a curve, (n, 2) each, between unknown values and long silences."""
-    points = points[np.isfinite(points[:, 0])]
-    known = np.isfinite(points[:, 1])
-    breaks = np.flatnonzero(np.diff(points[:, 0], prepend=-np.inf) > gap)
-    parts = []
-    for part in np.split(points, breaks):
-        inside = np.isfinite(part[:, 1])
-        edges = np.flatnonzero(np.diff(inside.astype(int))) + 1
-        parts += [piece for piece in np.split(part, edges) if len(piece) and known.any()]
-    return [piece for piece in parts if np.isfinite(piece[0, 1])]
+    """Returns the parts of a curve, (n, 2) each, between silences longer than `gap` [s].
+
+    Values that are not known (NaN) are left out: in silence the monitor predicts nothing, and a
+    curve that is broken for a tenth of a second is hard to read.
+    """
+    points = points[np.isfinite(points).all(axis=1)]
+    breaks = np.flatnonzero(np.diff(points[:, 0]) > gap) + 1
+    return [part for part in np.split(points, breaks) if len(part)]
 
 
 def thinned(points: np.ndarray, columns: int) -> np.ndarray:
@@ -124,7 +122,7 @@ class ChartWidget(QtWidgets.QWidget):
             [QtCore.QPointF(self._x(area, s), self._y(area, value)) for s, value in points]
         )
         if len(points) == 1:
-            painter.drawPoint(line[0])
+            painter.drawEllipse(line[0], 1.5, 1.5)
         else:
             painter.drawPolyline(line)
 
@@ -136,9 +134,9 @@ class ChartWidget(QtWidgets.QWidget):
         painter.drawText(QtCore.QPointF(area.left(), MARGIN_TOP - 6), self._chart.title)
         right = area.right()
         for curve in reversed(self._chart.curves):
-            points = curve.points
-            current = len(points) and points[-1, 0] > -GAP and np.isfinite(points[-1, 1])
-            text = f"{curve.name} {points[-1, 1]:.3f}" if current else f"{curve.name} -"
+            known = curve.points[np.isfinite(curve.points[:, 1])]
+            current = len(known) and known[-1, 0] > -GAP
+            text = f"{curve.name} {known[-1, 1]:.3f}" if current else f"{curve.name} -"
             right -= painter.fontMetrics().horizontalAdvance(text)
             painter.setPen(colour(curve.colour))
             painter.drawText(QtCore.QPointF(right, MARGIN_TOP - 6), text)

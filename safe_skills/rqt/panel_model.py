@@ -109,6 +109,7 @@ class PanelModel:
         self._causes: Counter[str] = Counter()
         self._limits: Mapping[str, Any] = {}
         self._services: Mapping[str, bool] = {}
+        self._monitors = 1
         self._takers: dict[str, Callable[[float, Any], None]] = {
             "status": self._take_status,
             "violation": self._take_violation,
@@ -123,6 +124,7 @@ class PanelModel:
             "diagnostics": self._take_diagnostics,
             "parameters": self._take_parameters,
             "services": self._take_services,
+            "monitors": self._take_monitors,
             "answer": lambda now, answer: self.buttons.answered(now, *answer),
             "note": lambda now, note: self.buttons.say(now, *note),
         }
@@ -221,6 +223,9 @@ class PanelModel:
     def _take_services(self, now: float, services: Mapping[str, bool]) -> None:
         self._services = services
 
+    def _take_monitors(self, now: float, monitors: int) -> None:
+        self._monitors = monitors
+
     # ---- what they come to
 
     def _fresh(self, now: float) -> bool:
@@ -244,6 +249,8 @@ class PanelModel:
         detail = [f"status {1e3 * age:.0f} ms old"]
         if reasons:
             detail.insert(0, ", ".join(reasons))
+        if self._monitors > 1:
+            detail.insert(0, f"{self._monitors} NODES SPEAK AS THE MONITOR")
         text = sentence(reasons[0]) if reasons else ""
         return Headline(name, text, "   ·   ".join(detail), GATE_COLOURS.get(name, NO_MONITOR))
 

@@ -54,13 +54,12 @@ def draw_path(picture: np.ndarray, path: np.ndarray, span: float) -> None:
         path: (n, 2) positions [m], the present one first.
         span: half width of what the picture shows [m].
     """
-    rows, columns = picture.shape[:2]
-    points = task_to_pixels(path, span, columns)
-    points[:, 1] += (rows - columns) / 2
-    if not np.isfinite(points).all():
+    if not np.isfinite(path).all():
         return
-    # OpenCV takes whole numbers of 32 bits.
-    pixels = np.clip(np.rint(points), -1e6, 1e6).astype(np.int32)
+    rows, columns = picture.shape[:2]
+    points = task_to_pixels(np.clip(path, -100 * span, 100 * span), span, columns)
+    points[:, 1] += (rows - columns) / 2
+    pixels = np.rint(points).astype(np.int32)
     thick = max(2, columns // 150)
     cv2.polylines(picture, [pixels.reshape(-1, 1, 2)], False, PATH_COLOUR, thick, cv2.LINE_AA)
     cv2.circle(picture, pixels[0].tolist(), 2 * thick, PATH_COLOUR, thick, cv2.LINE_AA)

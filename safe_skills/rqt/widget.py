@@ -223,6 +223,7 @@ class PanelWidget(QtWidgets.QWidget):
         )
         self._state.setText(headline.state)
         self._why.setText(headline.reason)
+        self._why.setVisible(bool(headline.reason))
         self._detail.setText(headline.detail)
 
     def _show_outcome(self, view: View) -> None:

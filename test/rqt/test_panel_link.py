@@ -96,6 +96,7 @@ def test_what_a_robot_says_arrives_and_what_is_asked_of_it_is_answered(ros):
     link, taken = PanelLink("/left", inbox), Taken(inbox)
     try:
         assert robot.until(lambda: taken.of("services")[-1:] == [{"e_stop": True, "reset": True}])
+        assert taken.of("monitors")[-1] == 1
         # Thresholds and frames are the robot's own; the mask is its checkpoint's.
         assert robot.until(
             lambda: (

@@ -71,6 +71,13 @@ def test_silence_says_what_was_before_and_not_to_rely_on_it(model):
     assert shown.detail == "it was OK before: do not rely on it"
 
 
+def test_a_second_monitor_in_the_graph_is_noticed(model):
+    feed(model, 1.0, status=status(), monitors=1)
+    assert "NODES" not in model.view(1.0).headline.detail
+    feed(model, 1.0, monitors=2)
+    assert model.view(1.0).headline.detail.startswith("2 NODES SPEAK AS THE MONITOR")
+
+
 def test_a_state_that_is_not_known_is_not_green(model):
     feed(model, 1.0, status=status(9))
     shown = model.view(1.0).headline
