@@ -26,6 +26,7 @@ from safe_skills.experiments.arguments import natural
 from safe_skills.experiments.benchmark import print_table
 from safe_skills.experiments.training_runs import load_section, print_seconds, timed
 from safe_skills.experiments.watcher_scores import calibrated, held_out, scores
+from safe_skills.ls3.calibration import CalibrationError
 from safe_skills.ls3.config import WatcherConfig
 from safe_skills.ls3.watcher import Thresholds, Watcher
 from safe_skills.ls3.watcher_training import LatentEpisode, WatcherTrainer
@@ -184,13 +185,16 @@ def _run(args: argparse.Namespace) -> int:
         if parts.unseen:
             seen["held_out_tasks"] = held_out(watcher, parts.unseen)
         watcher.metrics["calibration"] = calibrated(seen["held_out_episodes"], rng)
-        levels = watcher.thresholds()
+        levels, reason = _levels(watcher)
         rows = {name: scores(part, levels) for name, part in seen.items()}
     seconds["all"] = time.monotonic() - began
     metrics = {
         **rows,
         "calibration": watcher.metrics["calibration"],
-        "levels": {name: asdict(level) for name, level in _named(levels).items()},
+        "levels": {name: asdict(level) for name, level in levels._asdict().items()}
+        if levels
+        else {},
+        "no_levels_because": reason,
         "prior": str(args.prior),
         "data": _counts(parts),
         "setting": args.setting,
@@ -207,8 +211,12 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _named(levels: Thresholds) -> dict[str, Any]:
-    return {"delta_c": levels.delta_c, "delta_s": levels.delta_s}
+def _levels(watcher: Watcher) -> tuple[Thresholds | None, str | None]:
+    """The calibrated levels, or why there are none: what was trained is kept either way."""
+    try:
+        return watcher.thresholds(), None
+    except CalibrationError as error:
+        return None, str(error)
 
 
 def _counts(parts: Parts) -> dict[str, int]:
@@ -247,6 +255,8 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
         for name, level in metrics["levels"].items()
     ]
     print_table("levels", ("", "level", "wrong", "upper bound"), cells)
+    if metrics["no_levels_because"]:
+        Console().print(metrics["no_levels_because"])
 
 
 def _number(value: float | None) -> str:

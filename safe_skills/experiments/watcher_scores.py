@@ -69,25 +69,31 @@ def calibrated(part: HeldOut, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def scores(part: HeldOut, levels: Thresholds) -> dict[str, Any]:
+def scores(part: HeldOut, levels: Thresholds | None) -> dict[str, Any]:
     """How well both tell good from bad, and what the levels do to these steps.
 
     Returns:
         AUC of contacts, and of first contacts against steps without any, by f_C one step ahead;
         AUC of the sampled safe set by f_S; the share of steps that delta_C lets through and of
-        unsafe ones among them; the share of the safe set's states that delta_S refuses.
+        unsafe ones among them; the share of the safe set's states that delta_S refuses. The
+        shares are None without levels.
     """
     settled = part.first | ~part.omega
-    through = part.constraint <= levels.delta_c.value
+    shares = dict.fromkeys(("let_through", "unsafe_let_through", "safe_set_refused"))
+    if levels is not None:
+        through = part.constraint <= levels.delta_c.value
+        shares = {
+            "let_through": float(through.mean()),
+            "unsafe_let_through": _share(part.omega[through]),
+            "safe_set_refused": _share(part.safe_set[part.in_set] < levels.delta_s.value),
+        }
     return {
         "steps": len(part.omega),
         "unsafe_share": float(part.omega.mean()),
         "constraint_auc": auc(-part.constraint, part.omega),
         "first_contact_auc": auc(-part.constraint[settled], part.first[settled]),
         "safe_set_auc": auc(part.safe_set, ~part.in_set),
-        "let_through": float(through.mean()),
-        "unsafe_let_through": _share(part.omega[through]),
-        "safe_set_refused": _share(part.safe_set[part.in_set] < levels.delta_s.value),
+        **shares,
     }
 
 

@@ -8,7 +8,9 @@ from drawn_episodes import episodes
 from test_train_safer import store
 
 from safe_skills import cli
+from safe_skills.experiments import training_runs
 from safe_skills.experiments.train_safe_set import load_setting
+from safe_skills.ls3.calibration import CalibrationError
 from safe_skills.ls3.watcher import Watcher
 from safe_skills.paths import config_file
 from safe_skills.safer.prior import SkillPrior
@@ -54,6 +56,25 @@ def test_train_then_load_then_do_nothing_again(folders, run):
     written = (run / "checkpoint" / "model.safetensors").read_bytes()
     assert train(folders, run) == 0
     assert (run / "checkpoint" / "model.safetensors").read_bytes() == written
+
+
+def test_what_was_trained_is_kept_where_no_level_keeps_the_promise(
+    folders, tmp_path, monkeypatch, capsys
+):
+    sections = yaml.safe_load(config_file("training/ls3_operation.yaml").read_text())
+    sections["small"]["model"]["calibration"]["allowed"] = 0.001
+    path = tmp_path / "ls3_operation.yaml"
+    path.write_text(yaml.safe_dump(sections))
+    monkeypatch.setattr(training_runs, "config_file", lambda name: path)
+    assert train(folders, tmp_path / "run") == 0
+    watcher = Watcher.load(tmp_path / "run" / "checkpoint")
+    assert watcher.metrics["levels"] == {}
+    assert watcher.metrics["no_levels_because"].startswith("delta_C: not even 0.2 keeps")
+    assert watcher.metrics["held_out_tasks"]["let_through"] is None
+    with pytest.raises(CalibrationError, match="not even 0.2"):
+        watcher.thresholds()
+    assert watcher.thresholds(allowed=0.8).delta_c.value >= 0.2
+    assert "not even 0.2" in capsys.readouterr().out
 
 
 def evaluate(folders, out, *more):
