@@ -46,6 +46,9 @@ TRAINER_PARAMETERS = {
     "sources": SOURCES,
 }
 
+SILENCE = 5.0
+"""Seconds without an image after which the robot may be waiting, for all that is known."""
+
 
 class OnlineTrainer(SkillNode):
     """Improves an agent with the episodes of the running graph that it acts in.
@@ -96,6 +99,7 @@ class OnlineTrainer(SkillNode):
         # Who runs the episodes may be waiting for a trainer that died: it is told to go on, too.
         self._ended_one = True
         self._updates = 0
+        self._last_image = time.monotonic()
         self._trouble = ""
         self._open_topics()
         users = names_in(self.param("users"))
@@ -156,6 +160,7 @@ class OnlineTrainer(SkillNode):
             return None
 
     def _note_image(self, message: Image) -> None:
+        self._last_image = time.monotonic()
         if (area := self._area(message)) is not None:
             self._assembler.image(nanoseconds(message.header.stamp), area, self.position())
 
@@ -257,10 +262,13 @@ class OnlineTrainer(SkillNode):
             self.get_logger().warning(f"{said}; not used: {answer['reason']}")
 
     def _let_go_on(self) -> None:
-        if self._resume is None or not self._ended_one or self._assembler.waiting:
+        if self._resume is None or self._assembler.waiting:
             return
-        if self._resume.service_is_ready():
-            self._ended_one = False
+        now = time.monotonic()
+        # How an episode ended while this node was started again was not heard.
+        waits = self._ended_one or now - self._last_image > SILENCE
+        if waits and self._resume.service_is_ready():
+            self._ended_one, self._last_image = False, now
             self._resume.call_async(Trigger.Request())
 
     def _fail(self, line: str) -> None:

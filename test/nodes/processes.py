@@ -32,6 +32,8 @@ class Processes:
             spec = self._specs[name]
             command = [sys.executable, "-m", f"safe_skills.nodes.{spec.executable}", "--ros-args"]
             command += self._config
+            if spec.node:
+                command += ["-r", f"__node:={spec.node}"]
             for key, value in spec.parameters.items():
                 if value != "":
                     command += ["-p", f"{key}:={json.dumps(value)}"]

@@ -7,22 +7,27 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
+from processes import Processes
 from skill_checkpoints import ETA
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from safe_skills.data.episodes import EpisodeStore
 from safe_skills.data.updates import newest_update, update_folder
-from safe_skills.msg import EpisodeStatus
-from safe_skills.nodes import qos
+from safe_skills.msg import AbstractAction, EpisodeStatus
+from safe_skills.nodes import online_trainer, qos
 from safe_skills.nodes.conversions import TASK_FRAME, image_from_rgb
 from safe_skills.nodes.skill_conversions import abstract_action_message
 from safe_skills.nodes.skill_policy import SkillPolicy
 from safe_skills.nodes.skill_trainer import SkillTrainer
 from safe_skills.safer.policy import SkillPolicy as Policy
+from safe_skills.systems import find_system
 
 STEPS = 4
 
@@ -165,6 +170,21 @@ def test_the_death_of_the_updates_process_loses_no_episode(graph, start, prior, 
     assert graph.until(lambda: again._updates == 1, 120.0)
 
 
+def test_who_waits_for_an_end_that_was_not_heard_is_let_go_on(graph, start, monkeypatch):
+    monkeypatch.setattr(online_trainer, "SILENCE", 0.2)
+    asked = []
+
+    def resume(request, response):
+        asked.append(request)
+        return response
+
+    graph.peer.create_service(Trigger, "simulator/resume", resume)
+    start(users="", resume="simulator/resume")
+    # A predecessor may have died while the simulator waited for it; and this one may not have heard
+    # how an episode ended that began before it.
+    assert graph.until(lambda: len(asked) >= 2, 20.0)
+
+
 def test_another_trainings_folder_is_refused(start):
     node = start()
     node.shut_down()
@@ -228,3 +248,61 @@ def test_it_learns_in_the_graph_and_a_kill_loses_no_finished_episode(prior_check
         rows = list(csv.DictReader(stream))
     assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
     assert json.loads(summary.read_text())["complete"] and (out / "curve.png").is_file()
+
+
+@pytest.fixture
+def training(tmp_path, prior_checkpoint):
+    """The system in processes of their own; two episodes make an update."""
+    rclpy.init()
+    more = {
+        "trainer": {"out": str(tmp_path / "online"), "episodes_per_update": 2},
+        "simulator": {"pause_every": 2},
+    }
+    system = find_system("safer_grasp")
+    options = {"train": "true", "episodes": "0", "checkpoint": str(prior_checkpoint)}
+    specs = [
+        replace(spec, parameters={**spec.parameters, **more.get(spec.name, {})})
+        for spec in system.nodes(options)
+    ]
+    made = Processes(tmp_path, specs, system.config)
+    yield made
+    made.close()
+    rclpy.shutdown()
+
+
+@pytest.mark.slow
+def test_whoever_dies_in_a_training_no_finished_episode_is_lost(training, tmp_path):
+    out = tmp_path / "online"
+    store, sources = EpisodeStore(out / "episodes"), []
+    training.node.create_subscription(
+        AbstractAction, "abstract_action", lambda message: sources.append(message.source), qos.LOG
+    )
+
+    def acts(update):
+        """Whether a policy of this update or a later one acts."""
+        folders = sorted((out / "checkpoints").glob("update-*"))[update - 1 :]
+        made = {Policy.load(folder).model_id for folder in folders}
+        return bool(sources) and sources[-1] in made
+
+    training.start()
+    assert training.until(lambda: acts(1), 240.0), training.log("trainer")
+    assert sources[0] == "prior"
+
+    # The trainer, also while a simulator waits for it: what was finished is there.
+    kept = len(list(store))
+    assert kept >= 2
+    training.kill("trainer")
+    training.until(lambda: False, 3.0)
+    assert len(list(store)) >= kept
+    training.start("trainer")
+    assert training.until(lambda: newest_update(out) >= 2 and acts(2), 240.0), training.log(
+        "trainer"
+    )
+
+    # The policy comes up with the draws of its launch, and is given the present policy.
+    training.kill("skill_policy")
+    del sources[:]
+    training.start("skill_policy")
+    assert training.until(lambda: acts(2), 240.0), training.log("skill_policy")
+    for name in training.children:
+        assert "Traceback" not in training.log(name)
