@@ -77,7 +77,7 @@ class ChartWidget(QtWidgets.QWidget):
         for threshold in self._chart.thresholds:
             self._threshold(painter, area, threshold)
         for curve in self._chart.curves:
-            painter.setPen(QtGui.QPen(colour(curve.colour), 1.8))
+            painter.setPen(QtGui.QPen(colour(curve.colour), 1.0))
             for part in runs(curve.points):
                 self._line(painter, area, part)
         self._legend(painter, area)
@@ -117,14 +117,17 @@ class ChartWidget(QtWidgets.QWidget):
         painter.drawText(box, QtCore.Qt.AlignLeft, f"{threshold.name} {threshold.value:.3g}")
 
     def _line(self, painter: QtGui.QPainter, area: QtCore.QRectF, points: np.ndarray) -> None:
-        points = thinned(points, max(1, int(area.width())))
-        line = QtGui.QPolygonF(
-            [QtCore.QPointF(self._x(area, s), self._y(area, value)) for s, value in points]
-        )
+        points = thinned(points, max(1, int(area.width()) // 2))
+        across = area.right() + area.width() * points[:, 0] / self._seconds
+        shares = np.clip(points[:, 1] / self._chart.top, 0.0, 1.0)
+        up = area.bottom() - area.height() * shares
+        line = QtGui.QPolygonF(list(map(QtCore.QPointF, across.tolist(), up.tolist())))
         if len(points) == 1:
             painter.drawEllipse(line[0], 1.5, 1.5)
-        else:
-            painter.drawPolyline(line)
+            return
+        # Two lines one pixel wide: Qt takes a hundred times as long for one of two pixels.
+        painter.drawPolyline(line)
+        painter.drawPolyline(line.translated(0.0, 0.7))
 
     def _legend(self, painter: QtGui.QPainter, area: QtCore.QRectF) -> None:
         font = painter.font()

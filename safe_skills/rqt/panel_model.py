@@ -54,7 +54,7 @@ AMBER: Colour = (160, 105, 0)
 HEALTH_COLOURS = {"OK": None, "WARN": AMBER, "ERROR": RED, "STALE": RED}
 
 COUNTERS = (
-    ("commands", "commands_received"),
+    ("asked", "commands_received"),
     ("passed", "commands_passed"),
     ("limited", "commands_limited"),
     ("held", "commands_held"),

@@ -155,7 +155,7 @@ def test_the_timeline_has_gaps_where_the_monitor_was_silent(model):
 def test_counters_are_the_monitors(model):
     feed(model, 0.0, status=status(commands_received=7, commands_held=3, violations=2))
     counters = dict(model.view(0.0).counters)
-    assert (counters["commands"], counters["held"], counters["violations"]) == (7, 3, 2)
+    assert (counters["asked"], counters["held"], counters["violations"]) == (7, 3, 2)
 
 
 def test_violations_are_listed_the_newest_first_and_counted_by_cause(model):

@@ -120,7 +120,7 @@ def test_everything_has_a_place_in_the_window(shown):
         picture=frame(),
     )
     joined = " ".join(texts(shown))
-    assert "commands <b>17</b>" in joined and "constraint <b>1</b>" in joined
+    assert "asked <b>17</b>" in joined and "constraint <b>1</b>" in joined
     cells = [shown._nodes.item(row, column) for row in range(3) for column in range(5)]
     assert "WARN: slow" in [item.text() for item in cells if item]
     assert shown._violations.item(0, 1).text() == "constraint"
@@ -288,7 +288,7 @@ def test_redraws_go_on_at_four_times_the_usual_rates(application):
     writer.join()
     made.redraw()
     assert made.redraws > 25 and made.inbox.dropped == 0
-    assert f"commands <b>{sent[0]}</b>" in " ".join(texts(made))
+    assert f"asked <b>{sent[0]}</b>" in " ".join(texts(made))
     assert made._violations.rowCount() == min(sent[0], 200)
     made.close_panel()
     made.close()
