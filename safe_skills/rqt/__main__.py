@@ -19,7 +19,7 @@ def main() -> int:
     try:
         from safe_skills.rqt.qt import QtCore, QtWidgets
     except ImportError:
-        sys.exit("error: there is no Qt here: install rqt, or PyQt5 with: pip install '.[rqt]'")
+        sys.exit("error: there is no Qt here: install rqt, or PyQt5 with: pip install -e '.[rqt]'")
     from safe_skills.rqt.widget import PanelWidget
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

@@ -14,7 +14,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 try:
     from safe_skills.rqt.qt import QtCore, QtGui, QtWidgets
 except ImportError as error:
-    pytest.skip(f"no Qt here ({error}); pip install '.[rqt]'", allow_module_level=True)
+    pytest.skip(f"no Qt here ({error}); pip install -e '.[rqt]'", allow_module_level=True)
 
 from panel_messages import Clock, diagnostics, frame, plan, status, violation
 
