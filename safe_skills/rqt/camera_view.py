@@ -50,7 +50,8 @@ class CameraView:
             self._path = None
             return
         start = self._position[1]
-        self._path = (now, np.vstack((start, start + np.cumsum(actions, axis=0))))
+        with np.errstate(over="ignore"):  # what becomes infinite is not drawn
+            self._path = (now, np.vstack((start, start + np.cumsum(actions, axis=0))))
 
     def picture(self, now: float) -> np.ndarray | None:
         """Return the picture of now, (H, W, 3) uint8 RGB; the same array where nothing changed."""
