@@ -268,7 +268,8 @@ def test_parrot_may_imitate_every_step_of_successful_episodes(tmp_path):
 def _all_rows(trainer):
     """Rows of several passes: in each a remainder of the segments is left out."""
     rows = []
-    for trainer.iteration in range(4 * len(trainer.segments)):
+    for iteration in range(4 * len(trainer.segments)):
+        trainer.iteration = iteration
         rows.append(trainer.batch().rows)
     return np.concatenate(rows)
 
