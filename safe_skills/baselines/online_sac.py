@@ -24,7 +24,7 @@ from safe_skills.data.background import serve
 from safe_skills.data.episodes import Episode, EpisodeStore, read_shard
 from safe_skills.data.provenance import revision
 from safe_skills.data.settings import from_mapping
-from safe_skills.data.updates import newest_update, update_folder
+from safe_skills.data.updates import answers_of, update_folder
 from safe_skills.safer.policy import SkillPolicy
 from safe_skills.safer.prior import SkillPrior
 
@@ -76,45 +76,45 @@ class OnlineSac:
         self.settings, self.out = settings, Path(settings.out)
         self.prior = SkillPrior.load(settings.prior)
         features, size = self.prior.config.encoder.features, self.prior.action_dim
-        self.run = SacRun(
+        self.sac = SacRun(
             _Spaces(features, size, settings.bound),
             SacConfig(steps=CAPACITY, learning_starts=0),
             self.out,
             settings.seed,
             identity=f"{self.prior.model_id} {settings.task} online {settings.bound:.6g}",
         )
-        self.run.agent.set_logger(configure(str(self.out / "tensorboard"), ["tensorboard"]))
+        self.sac.agent.set_logger(configure(str(self.out / "tensorboard"), ["tensorboard"]))
 
     @property
     def updates(self) -> int:
         """Updates whose episodes the agent has learned from."""
-        return len(self.run.episodes) // self.settings.episodes_per_update
+        return len(self.sac.episodes) // self.settings.episodes_per_update
 
-    def update(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Learns from the next K episodes, which must have been gathered, and writes the policy.
 
         Returns:
             "update", "checkpoint" (a folder), "accepted", "reason", "losses", and the success
             rate of these episodes.
         """
-        first = len(self.run.episodes)
+        first = len(self.sac.episodes)
         steps = sum(
             self._take(episode)
             for number in range(first, first + self.settings.episodes_per_update)
             for episode in self._episode(number)
         )
-        agent = self.run.agent
+        agent = self.sac.agent
         agent.train(steps * self.settings.updates_per_step, batch_size=agent.batch_size)
-        self.run.save()
+        self.sac.save()
         return self.conclude()
 
     def conclude(self) -> dict[str, Any]:
-        """Writes the policy of the last update; what `update` does at its end."""
-        recent = self.run.episodes[-self.settings.episodes_per_update :]
+        """Writes the policy of the last update; what `run` does at its end."""
+        recent = self.sac.episodes[-self.settings.episodes_per_update :]
         metrics = {
             "update": self.updates,
-            "episodes": len(self.run.episodes),
-            "steps": self.run.agent.num_timesteps,
+            "episodes": len(self.sac.episodes),
+            "steps": self.sac.agent.num_timesteps,
             "success_rate": float(np.mean([episode.success for episode in recent])),
             "violations": int(sum(episode.violations for episode in recent)),
             "losses": self._losses(),
@@ -124,14 +124,14 @@ class OnlineSac:
             features=self.prior.config.encoder.features,
             action_dim=self.prior.action_dim,
             bound=self.settings.bound,
-            hidden=self.run.config.hidden,
+            hidden=self.sac.config.hidden,
             actions="skill",
             prior_id=self.prior.model_id,
             task=self.prior.task,
             task_number=self.settings.task,
             spread=True,
         )
-        policy.load_state_dict(self.run.actor_tensors(spread=True))
+        policy.load_state_dict(self.sac.actor_tensors(spread=True))
         finite = all(torch.isfinite(t).all() for t in policy.state_dict().values())
         folder = update_folder(self.out, self.updates, accepted=finite)
         shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +145,7 @@ class OnlineSac:
 
     def _take(self, episode: Episode) -> int:
         """Puts an episode's steps into the buffer; how many they are."""
-        agent, last = self.run.agent, len(episode) - 1
+        agent, last = self.sac.agent, len(episode) - 1
         states = self.prior.features(episode.images)
         actions = episode.actions / np.float32(self.settings.bound)
         for k in range(len(episode)):
@@ -159,8 +159,8 @@ class OnlineSac:
                 [{"TimeLimit.truncated": ends and not episode.terminated}],
             )
         agent.num_timesteps += len(episode)
-        self.run.violations_by_step += (episode.costs > 0).tolist()
-        self.run.episodes.append(
+        self.sac.violations_by_step += (episode.costs > 0).tolist()
+        self.sac.episodes.append(
             EpisodeRecord(
                 last_step=agent.num_timesteps,
                 steps=len(episode),
@@ -175,7 +175,7 @@ class OnlineSac:
         return read_shard(EpisodeStore(self.settings.gathered).shard_path("online", number))
 
     def _losses(self) -> dict[str, float]:
-        values = self.run.agent.logger.name_to_value
+        values = self.sac.agent.logger.name_to_value
         return {name.removeprefix("train/"): float(value) for name, value in values.items()}
 
 
@@ -193,21 +193,9 @@ class _Spaces(gymnasium.Env):
 
 
 def start(settings: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Prepares the updates; what is returned answers requests of a `Worker`.
-
-    An empty request is answered by "updates", those made so far, and by the last one's answer
-    where its policy had not been written yet; any other by an update.
-    """
+    """Prepares the updates; what is returned answers requests of a `Worker`."""
     torch.set_num_threads(1)
-    updates = OnlineSac(from_mapping(SacUpdateSettings, settings))
-
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        if request:
-            return {"updates": updates.updates + 1, **updates.update()}
-        unwritten = updates.updates > newest_update(updates.out, accepted=None)
-        return {"updates": updates.updates, **(updates.conclude() if unwritten else {})}
-
-    return answer
+    return answers_of(OnlineSac(from_mapping(SacUpdateSettings, settings)))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from torch.utils.tensorboard import SummaryWriter
 
 from safe_skills.data.episodes import (
     FIRST_EVALUATION_SEED,
@@ -30,7 +28,7 @@ from safe_skills.experiments.rollout import (
     summarize,
 )
 from safe_skills.experiments.selection import actor_folder, episodes_folder, select
-from safe_skills.experiments.training_runs import load_section, print_seconds, timed
+from safe_skills.experiments.training_runs import PhaseReporter, load_section, print_seconds, timed
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config, planner_profile
 from safe_skills.ls3.online import training_episode
@@ -110,35 +108,6 @@ class OnlineEpisodes:
         return [training_episode(episode, self.agent) for episode in store]
 
 
-class Reporter:
-    """Shows a phase's progress and writes its loss to TensorBoard."""
-
-    def __init__(self, folder: Path) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description:28}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TimeElapsedColumn(),
-        )
-        self.writer = SummaryWriter(folder / "tensorboard")
-        self.bars: dict[str, Any] = {}
-        self.scalars = 0
-
-    def __call__(self, phase: str, done: int, total: int, loss: float) -> None:
-        """Reports the mean loss of the last iterations of a phase."""
-        if phase not in self.bars:
-            self.bars[phase] = self.progress.add_task(phase, total=total, loss=loss)
-        self.progress.update(self.bars[phase], completed=done, loss=loss)
-        self.writer.add_scalar(f"loss/{phase.split()[-1]}", loss, self.scalars)
-        self.scalars += 1
-
-    def episode_scalars(self, update: int, summary: dict[str, Any]) -> None:
-        """Writes the figures of an update's episodes."""
-        for name in ("success_rate", "violation_rate", "mean_return"):
-            self.writer.add_scalar(f"online/{name}", summary[name], update)
-
-
 def demonstrator_steps(episodes: list[Episode]) -> float:
     """Mean steps to the goal of the successful demonstrations."""
     return float(np.mean([len(e.actions) for e in episodes if e.kind == "demo" and e.success]))
@@ -167,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         episodes = list(store)
         offline = [training_episode(episode, agent) for episode in episodes]
     updates = config.online.updates if args.updates is None else args.updates
-    reporter = Reporter(out)
+    reporter = PhaseReporter(out)
     with EpisodeRunner(args.workers) as runner:
         with reporter.progress:
             trainer = Trainer(agent, offline, out, args.seed, reporter, threads=args.workers)

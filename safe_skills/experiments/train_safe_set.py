@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from torch.utils.tensorboard import SummaryWriter
 
 from safe_skills.data.episodes import Episode, EpisodeStore
 from safe_skills.data.files import write_json
@@ -24,7 +22,7 @@ from safe_skills.data.settings import ConfigError, from_mapping
 from safe_skills.data.threads import torch_threads
 from safe_skills.experiments.arguments import natural
 from safe_skills.experiments.benchmark import print_table
-from safe_skills.experiments.training_runs import load_section, print_seconds, timed
+from safe_skills.experiments.training_runs import PhaseReporter, load_section, print_seconds, timed
 from safe_skills.experiments.watcher_scores import calibrated, held_out, scores
 from safe_skills.ls3.calibration import CalibrationError
 from safe_skills.ls3.config import WatcherConfig
@@ -130,28 +128,6 @@ def read_parts(folders: Sequence[Path], prior: SkillPrior, setting: Setting, see
     return Parts(*([episodes[number] for number in part] for part in chosen))
 
 
-class Reporter:
-    """Shows the progress and writes TensorBoard scalars."""
-
-    def __init__(self, folder: Path) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description:12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TimeElapsedColumn(),
-        )
-        self.writer = SummaryWriter(folder / "tensorboard")
-        self.bars: dict[str, Any] = {}
-
-    def __call__(self, phase: str, done: int, total: int, loss: float) -> None:
-        """Reports the mean loss since the last call."""
-        if phase not in self.bars:
-            self.bars[phase] = self.progress.add_task(phase, total=total, loss=loss)
-        self.progress.update(self.bars[phase], completed=done, loss=loss)
-        self.writer.add_scalar(f"loss/{phase}", loss, done)
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
     # Small networks: threads within an operation gain nothing, and wait for busy cores.
@@ -174,7 +150,7 @@ def _run(args: argparse.Namespace) -> int:
         latent_dim=prior.config.encoder.features,
         action_dim=prior.action_dim,
     )
-    reporter = Reporter(out)
+    reporter = PhaseReporter(out)
     with reporter.progress:
         trainer = WatcherTrainer(watcher, parts.train, out, args.seed, reporter)
         trainer.train()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from safe_skills.data.episodes import Episode, EpisodeStore, read_shard
 from safe_skills.data.latents import EpisodeLabels, LatentReplay
 from safe_skills.data.provenance import revision
 from safe_skills.data.settings import from_mapping
-from safe_skills.data.updates import newest_update, update_folder
+from safe_skills.data.updates import answers_of, newest_update, update_folder
 from safe_skills.data.vision import cable_mask
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.training import Trainer, TrainingEpisode
@@ -247,22 +247,10 @@ def _share_wrong(probability: Tensor, label: Tensor) -> float:
     return float(torch.stack(sides).mean())
 
 
-def start(settings: dict[str, Any]):
-    """Prepares the updates; what is returned answers requests of a `Worker`.
-
-    An empty request is answered by "updates", those made so far, and by what `run` returns where
-    the last one's agent had not been written yet; any other by an update.
-    """
+def start(settings: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Prepares the updates; what is returned answers requests of a `Worker`."""
     torch.set_num_threads(1)
-    updates = OnlineUpdates(from_mapping(UpdateSettings, settings))
-
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        if request:
-            return {"updates": updates.updates + 1, **updates.run()}
-        unwritten = updates.updates > newest_update(updates.out, accepted=None)
-        return {"updates": updates.updates, **(updates.conclude() if unwritten else {})}
-
-    return answer
+    return answers_of(OnlineUpdates(from_mapping(UpdateSettings, settings)))
 
 
 if __name__ == "__main__":

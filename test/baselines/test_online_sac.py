@@ -74,11 +74,11 @@ def test_every_gathered_step_is_learned_from_once(tmp_path, prior):
     gather(tmp_path / "episodes", 4)
     online = updates(tmp_path, prior)
     for update in (1, 2):
-        found = online.update()
+        found = online.run()
         assert found["update"] == online.updates == update
         assert found["accepted"] and found["reason"] == ""
-    buffer = online.run.agent.replay_buffer
-    assert buffer.size() == online.run.agent.num_timesteps == 3 + 4 + 5 + 6
+    buffer = online.sac.agent.replay_buffer
+    assert buffer.size() == online.sac.agent.num_timesteps == 3 + 4 + 5 + 6
     features = SkillPrior.load(prior).features
     begin = 0
     for number in range(4):
@@ -94,7 +94,7 @@ def test_every_gathered_step_is_learned_from_once(tmp_path, prior):
         # What ran out of time is not worth nothing afterwards.
         np.testing.assert_array_equal(buffer.timeouts[rows, 0], ends & (not taken.success))
         begin += len(taken)
-    assert online.run.agent._n_updates == buffer.size()
+    assert online.sac.agent._n_updates == buffer.size()
     assert found["success_rate"] == 0.5 and found["violations"] == 2
     assert found["losses"]["critic_loss"] > 0
 
@@ -102,19 +102,19 @@ def test_every_gathered_step_is_learned_from_once(tmp_path, prior):
 def test_its_policy_has_the_agents_mode_and_draws_as_the_agent_does(tmp_path, prior):
     gather(tmp_path / "episodes", K)
     online = updates(tmp_path, prior)
-    found = online.update()
+    found = online.run()
     assert found["checkpoint"] == str(update_folder(tmp_path / "out", 1))
     policy = SkillPolicy.load(found["checkpoint"], prior_id=SkillPrior.load(prior).model_id)
     assert policy.metrics["update"] == 1 and policy.bound == ETA
     observation = np.random.default_rng(0).standard_normal(12).astype(np.float32)
-    mode, _ = online.run.agent.predict(observation, deterministic=True)
+    mode, _ = online.sac.agent.predict(observation, deterministic=True)
     np.testing.assert_allclose(policy.act(observation), mode, atol=1e-6)
     rng = np.random.default_rng(1)
     draws = np.array([policy.draw(observation, rng) for _ in range(4000)])
     assert np.abs(draws).max() <= np.float32(ETA)
     with torch.no_grad():
         seen = torch.from_numpy(observation)[None]
-        mean, log_std, _ = online.run.agent.actor.get_action_dist_params(seen)
+        mean, log_std, _ = online.sac.agent.actor.get_action_dist_params(seen)
     before_tanh = np.arctanh(np.clip(draws / ETA, -1 + 1e-6, 1 - 1e-6))
     np.testing.assert_allclose(before_tanh.mean(0), mean[0], atol=0.1)
     np.testing.assert_allclose(before_tanh.std(0), log_std.exp()[0], rtol=0.1)
@@ -123,11 +123,11 @@ def test_its_policy_has_the_agents_mode_and_draws_as_the_agent_does(tmp_path, pr
 def test_a_new_process_goes_on_where_the_last_one_was(tmp_path, prior):
     gather(tmp_path / "episodes", 2 * K)
     first = updates(tmp_path, prior)
-    first.update()
+    first.run()
     again = updates(tmp_path, prior)
-    assert again.updates == 1 and again.run.agent.replay_buffer.size() == 3 + 4
-    assert again.update()["update"] == 2
-    assert again.run.agent.replay_buffer.size() == 3 + 4 + 5 + 6
+    assert again.updates == 1 and again.sac.agent.replay_buffer.size() == 3 + 4
+    assert again.run()["update"] == 2
+    assert again.sac.agent.replay_buffer.size() == 3 + 4 + 5 + 6
     with pytest.raises(ResumeError):
         updates(tmp_path, prior, seed=1)
 
