@@ -48,7 +48,7 @@ class Gate:
         """
         limits = self.limits
         asked = None if command is None else as_vector(command.action, limits.entries)
-        action = begun = None if asked is None else self._in_units(asked[: limits.dimensions])
+        action = begun = self._displacement(asked)
         evidence = self._evidence_in_units(evidence)
         findings: list[Finding] = []
         for check in self._checks:
@@ -66,10 +66,16 @@ class Gate:
             passed[: limits.dimensions] = action * self._units
         return Decision(state, passed, tuple(findings))
 
+    def _displacement(self, asked: np.ndarray | None) -> np.ndarray | None:
+        """What a command's displacement is in units; None where that is not finite."""
+        if asked is None:
+            return None
+        return as_vector(self._in_units(asked[: self.limits.dimensions]), self.limits.dimensions)
+
     def _in_units(self, values: np.ndarray) -> np.ndarray:
         if self._plain:
             return values
-        with np.errstate(over="ignore"):  # infinite is beyond every limit, too
+        with np.errstate(over="ignore"):  # what becomes infinite is found not to be finite
             return values / self._units
 
     def _evidence_in_units(self, evidence: Evidence) -> Evidence:

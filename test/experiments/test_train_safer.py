@@ -113,7 +113,7 @@ def test_settings_are_changed_from_the_command_line():
     for change, message in (
         ("rho=2", "expected PART.NAME=VALUE, got 'rho=2'"),
         ("objective.rho", "expected PART.NAME=VALUE"),
-        ("objective.ratio=2", "unknown setting objective.ratio; known: contrastive, rho"),
+        ("objective.ratio=2", "unknown setting objective.ratio; known: contrastive, imitate, rho"),
         ("objective.rho=much", "objective.rho: expected"),
     ):
         with pytest.raises(ConfigError, match=message):
