@@ -110,7 +110,8 @@ def test_shipped_settings_are_valid_and_the_papers():
 
 
 def test_unknown_settings_are_one_clear_line(capsys):
-    with pytest.raises(ConfigError, match="unknown setting 'fast'; known: default, brief, wide, paper"):
+    line = "unknown setting 'fast'; known: default, brief, wide, paper"
+    with pytest.raises(ConfigError, match=line):
         train_ls3.load_setting("fast")
     assert cli.main(["train", "ls3", "cable", "--setting", "fast"]) == 2
     assert "unknown setting 'fast'" in capsys.readouterr().err
