@@ -196,6 +196,7 @@ class Monitor(SkillNode):
     def _publish_status(
         self, judgement: Judgement, counters: Counters, stamp: Time, latency: float
     ) -> None:
+        limits = self.supervisor.limits
         self._status.publish(
             SafetyStatus(
                 header=Header(stamp=stamp, frame_id=TASK_FRAME),
@@ -204,6 +205,10 @@ class Monitor(SkillNode):
                 constraint_probability=judgement.constraint,
                 predicted_constraint_probability=judgement.predicted_constraint,
                 safe_set_probability=judgement.safe_set,
+                constraint_limit=_or_nan(limits.constraint_limit),
+                safe_set_limit=_or_nan(limits.safe_set_limit),
+                eta=_or_nan(limits.eta),
+                abstract_action=judgement.abstract_action,
                 latency=latency,
                 commands_received=counters.received,
                 commands_passed=counters.passed,
@@ -261,3 +266,7 @@ class Monitor(SkillNode):
 
 def _line(finding: Finding) -> str:
     return f"{finding.code}: {finding.value:.4g}, allowed {finding.limit:.4g}"
+
+
+def _or_nan(value: float | None) -> float:
+    return NAN if value is None else value

@@ -65,6 +65,7 @@ class Judgement:
         constraint: of the present frame.
         predicted_constraint: one step ahead, under the command.
         safe_set: of the present frame.
+        abstract_action: max |z| that the command was decoded from.
         begun: findings that the judgement before this one did not have.
     """
 
@@ -72,6 +73,7 @@ class Judgement:
     constraint: float = NAN
     predicted_constraint: float = NAN
     safe_set: float = NAN
+    abstract_action: float = NAN
     begun: tuple[Finding, ...] = ()
 
 
@@ -232,7 +234,9 @@ class Supervisor:
             emergency_stop=self._emergency_stop.stopped,
         )
         decision = self._gate.check(command, evidence)
-        return Judgement(decision, constraint, predicted, safe_set, self._begun(decision, command))
+        largest = NAN if abstract_action is None else abstract_action
+        begun = self._begun(decision, command)
+        return Judgement(decision, constraint, predicted, safe_set, largest, begun)
 
     def _begun(self, decision: Decision, command: GateCommand | None) -> tuple[Finding, ...]:
         # Judgements with and without a command see different rules, so each has its own memory.

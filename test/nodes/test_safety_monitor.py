@@ -85,6 +85,8 @@ def test_a_good_command_passes_unchanged(graph, monitor, agent):
     assert graph.safe == [command_message((0.01, -0.02), "cem_planner", stamp, "task")]
     assert 0 <= status.constraint_probability < 0.1 < 0.9 < status.safe_set_probability <= 1
     assert 0 <= status.predicted_constraint_probability < 0.1
+    assert status.constraint_limit == 0.5 and math.isnan(status.safe_set_limit)
+    assert math.isnan(status.eta) and math.isnan(status.abstract_action)
     assert status.latency > 0
     assert (status.commands_received, status.commands_passed) == (1, 1)
     assert graph.violations == []

@@ -93,6 +93,8 @@ def test_a_step_with_all_its_evidence_passes_to_the_last_digit(graph, monitor, p
     assert list(graph.safe[-1].action) == list(STEP)
     assert graph.safe[-1].source == "skill_decoder"
     assert np.isnan(status.safe_set_probability)
+    assert status.eta == ETA and status.abstract_action == pytest.approx(0.5 * ETA)
+    assert np.isnan(status.constraint_limit) and np.isnan(status.safe_set_limit)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,8 @@ def test_a_watcher_is_a_second_opinion(graph, prior_checkpoint, prior, watcher):
     assert status.state == SafetyStatus.OK
     assert status.constraint_probability == status.safe_set_probability == 0.5
     assert status.predicted_constraint_probability == 0.5
-    assert node.limits().constraint_limit > 0.5 and node.limits().safe_set_limit is None
+    assert status.constraint_limit == node.limits().constraint_limit > 0.5
+    assert np.isnan(status.safe_set_limit)
     node.set_parameters([Parameter("constraint_limit", value=0.4)])
     stamp = graph.stamp()
     see(graph, prior, stamp)
