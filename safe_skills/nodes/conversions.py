@@ -13,11 +13,13 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from safe_skills.msg import Command, LatentState, PlanStatus
+from safe_skills.msg import Command, EpisodeStatus, LatentState, PlanStatus
 from safe_skills.robots.pose import Pose
 
 if TYPE_CHECKING:
+    from safe_skills.envs.run import StepOutcome
     from safe_skills.ls3.planner import Plan
+    from safe_skills.nodes.episode_book import BookedStep
 
 TASK_FRAME = "task"
 """Frame of commands: origin in the image centre on the table, x right, y up in the image."""
@@ -203,6 +205,21 @@ def plan_status_message(plan: "Plan", model_id: str, header: Header) -> PlanStat
         safe_set_probability=plan.safe_set_probability,
         horizon=len(plan.actions),
         planned_actions=np.asarray(plan.actions, np.float64).ravel().tolist(),
+    )
+
+
+def episode_status_message(step: "StepOutcome | BookedStep", stamp: Time) -> EpisodeStatus:
+    """Pack what is true of a step.
+
+    Args:
+        step: Its attributes are fields of the message; `stamp`, if it has one, is left out.
+        stamp: Of the image before the step.
+    """
+    fields = {name: value for name, value in vars(step).items() if name != "stamp"}
+    return EpisodeStatus(
+        header=Header(stamp=stamp, frame_id=TASK_FRAME),
+        violation=bool(step.violation_kind),
+        **fields,
     )
 
 

@@ -14,7 +14,12 @@ from safe_skills.msg import Command, EpisodeStatus, SafetyStatus, Violation
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.camera_encoder import CAMERA_PARAMETERS
-from safe_skills.nodes.conversions import TASK_FRAME, nanoseconds, rgb_from_image
+from safe_skills.nodes.conversions import (
+    TASK_FRAME,
+    episode_status_message,
+    nanoseconds,
+    rgb_from_image,
+)
 from safe_skills.nodes.diagnostics import OK, Status
 from safe_skills.nodes.episode_book import BookedStep, EpisodeBook
 from safe_skills.nodes.frames import task_area
@@ -211,7 +216,8 @@ class EpisodeOperator(SkillNode):
 
     def _tell(self, steps: Sequence[BookedStep]) -> None:
         for step in steps:
-            self._statuses.publish(_status(step))
+            stamp = Time(sec=step.stamp // 10**9, nanosec=step.stamp % 10**9)
+            self._statuses.publish(episode_status_message(step, stamp))
             if step.done:
                 how = "success" if step.success else step.violation_kind or "failure"
                 self._hold_after(f"episode {step.episode}: {how} in {step.step} steps")
@@ -232,23 +238,6 @@ class EpisodeOperator(SkillNode):
 def _answer(response, message: str, success: bool = False):
     response.success, response.message = success, message
     return response
-
-
-def _status(step: BookedStep) -> EpisodeStatus:
-    stamp = Time(sec=step.stamp // 10**9, nanosec=step.stamp % 10**9)
-    return EpisodeStatus(
-        header=Header(stamp=stamp, frame_id=TASK_FRAME),
-        episode=step.episode,
-        step=step.step,
-        reward=step.reward,
-        cost=step.cost,
-        success=step.success,
-        violation=bool(step.violation_kind),
-        violation_kind=step.violation_kind,
-        done=step.done,
-        episode_return=step.episode_return,
-        episode_cost=step.episode_cost,
-    )
 
 
 def main() -> int:

@@ -15,7 +15,12 @@ from safe_skills.envs.run import StepOutcome, TaskRun
 from safe_skills.msg import EpisodeStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode
-from safe_skills.nodes.conversions import TASK_FRAME, image_from_rgb, nanoseconds
+from safe_skills.nodes.conversions import (
+    TASK_FRAME,
+    episode_status_message,
+    image_from_rgb,
+    nanoseconds,
+)
 from safe_skills.nodes.diagnostics import OK, WARN, Status
 from safe_skills.nodes.lockstep import Lockstep
 from safe_skills.nodes.parameters import Param
@@ -215,23 +220,7 @@ class SimulatedWorld(SkillNode, ABC):
         if outcome.done and self._outcomes.get_subscription_count():
             seen = Header(stamp=self.now, frame_id="camera")
             self._outcomes.publish(image_from_rgb(self._run.scene.render(self._size), seen))
-        self._statuses.publish(
-            EpisodeStatus(
-                header=Header(stamp=self._stamp, frame_id=TASK_FRAME),
-                episode=outcome.episode,
-                seed=outcome.seed,
-                step=outcome.step,
-                reward=outcome.reward,
-                cost=outcome.cost,
-                success=outcome.success,
-                violation=bool(outcome.violation_kind),
-                violation_kind=outcome.violation_kind,
-                done=outcome.done,
-                episode_return=outcome.episode_return,
-                episode_cost=outcome.episode_cost,
-                finished=outcome.finished,
-            )
-        )
+        self._statuses.publish(episode_status_message(outcome, self._stamp))
         if not outcome.done:
             return
         self._ended["episodes"] += 1
