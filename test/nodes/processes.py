@@ -67,3 +67,26 @@ class Processes:
                 child.kill()
                 child.wait()
         self.node.destroy_node()
+
+
+def train_in_graph(system, checkpoint, out, episodes, *more):
+    """Start `safe-skills run SYSTEM --train true` in a process; its log lies beside `out`."""
+    command = [sys.executable, "-m", "safe_skills.cli", "run", system, "--train", "true"]
+    command += ["--checkpoint", str(checkpoint), "--episodes", str(episodes)]
+    parameters = {
+        "trainer.out": out,
+        "trainer.episodes_per_update": 2,
+        "simulator.pause_every": 2,
+    }
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={value}"]
+    with (out.parent / "log").open("a") as log:
+        return subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=log)
+
+
+def wait_for(condition, patience):
+    """Wait until a condition holds, for so many seconds at most."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

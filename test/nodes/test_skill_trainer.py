@@ -4,16 +4,13 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
-from processes import Processes
+from processes import Processes, train_in_graph, wait_for
 from skill_checkpoints import ETA
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -203,30 +200,13 @@ def test_what_is_no_prior_is_refused(start, policy_checkpoint):
     assert "expected method safer, parrot, context-parrot, found 'sac'" in node.fault
 
 
-def run(prior, out, episodes, *more):
-    command = [sys.executable, "-m", "safe_skills.cli", "run", "safer_grasp", "--train", "true"]
-    command += ["--checkpoint", str(prior), "--task", "35", "--episodes", str(episodes)]
-    parameters = {"trainer.out": out, "trainer.episodes_per_update": 2, "simulator.pause_every": 2}
-    for name, value in parameters.items():
-        command += ["-p", f"{name}:={value}"]
-    with (out.parent / "log").open("a") as log:
-        return subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=log)
-
-
-def wait_for(condition, patience=180.0):
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 def test_it_learns_in_the_graph_and_a_kill_loses_no_finished_episode(prior_checkpoint, tmp_path):
     out, summary = tmp_path / "online", tmp_path / "run.json"
     store = EpisodeStore(out / "episodes")
-    first = run(prior_checkpoint, out, 0)
+    first = train_in_graph("safer_grasp", prior_checkpoint, out, 0, "--task=35")
     try:
-        wait_for(lambda: newest_update(out) >= 1 and len(store.shards()) >= 3)
+        wait_for(lambda: newest_update(out) >= 1 and len(store.shards()) >= 3, 180.0)
     finally:
         first.send_signal(signal.SIGKILL)
         first.wait()
@@ -240,7 +220,9 @@ def test_it_learns_in_the_graph_and_a_kill_loses_no_finished_episode(prior_check
 
     # The same again goes on where that stopped.
     log = tmp_path / "log"
-    again = run(prior_checkpoint, out, 5, f"--json={summary}")
+    again = train_in_graph(
+        "safer_grasp", prior_checkpoint, out, 5, f"--json={summary}", "--task=35"
+    )
     assert again.wait(240) == 0, log.read_text()
     assert len(store.shards()) == len(kept) + 5
     assert newest_update(out) >= 2

@@ -3,15 +3,13 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
-import time
 
 import gathered_episodes
 import numpy as np
 import pytest
 import torch
 from builtin_interfaces.msg import Time
+from processes import train_in_graph, wait_for
 from std_msgs.msg import Header
 
 from safe_skills.data.episodes import EpisodeStore
@@ -39,32 +37,15 @@ def start(tmp_path_factory):
     return folder
 
 
-def run(start, out, episodes, *more):
-    command = [sys.executable, "-m", "safe_skills.cli", "run", "ls3_cable", "--train", "true"]
-    command += ["--checkpoint", str(start), "--episodes", str(episodes)]
-    parameters = {"trainer.out": out, "trainer.episodes_per_update": 2, "simulator.pause_every": 2}
-    for name, value in parameters.items():
-        command += ["-p", f"{name}:={value}"]
-    with (out.parent / "log").open("a") as log:
-        return subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=log)
-
-
-def wait_for(condition, patience=300.0):
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 def test_it_learns_in_the_graph_and_a_kill_loses_no_finished_episode(tmp_path):
     # An agent that is soon at the goal: what an episode takes is mostly its steps.
     start = checkpoint_dir("cable_open")
     out, summary = tmp_path / "online", tmp_path / "run.json"
     store = EpisodeStore(out / "episodes")
-    first = run(start, out, 0)
+    first = train_in_graph("ls3_cable", start, out, 0)
     try:
-        wait_for(lambda: newest_update(out) >= 1 and len(store.shards()) >= 3)
+        wait_for(lambda: newest_update(out) >= 1 and len(store.shards()) >= 3, 300.0)
     finally:
         first.send_signal(signal.SIGKILL)
         first.wait()
@@ -75,7 +56,7 @@ def test_it_learns_in_the_graph_and_a_kill_loses_no_finished_episode(tmp_path):
     assert f"in use: model {LS3Agent.load(update_folder(out, 1)).model_id}" in log.read_text()
 
     # The same again goes on where that stopped, with the agent that was in use.
-    again = run(start, out, 5, f"--json={summary}")
+    again = train_in_graph("ls3_cable", start, out, 5, f"--json={summary}")
     assert again.wait(300) == 0, log.read_text()
     assert len(store.shards()) == len(kept) + 5
     assert newest_update(out) >= 2
