@@ -1,0 +1,83 @@
+"""Who is behind a GUID, and who set a parameter, over real DDS."""
+
+import pytest
+import rclpy
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.parameter import Parameter
+from std_msgs.msg import Empty
+
+from safe_skills.nodes.base import SkillNode
+from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.who import (
+    ParameterCall,
+    ParameterCallers,
+    gid_of,
+    name_behind,
+    nodes_behind,
+    own_participant,
+    participant_of,
+)
+
+
+class Tuned(SkillNode):
+    NAME = "tuned"
+    PARAMETERS = {"speed": Param(1.0, "Speed [m/s].", low=0.0, high=2.0, runtime=True)}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.calls = []
+        self.callers = ParameterCallers(self, self.calls.append)
+
+
+@pytest.fixture
+def stranger():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("stranger", context=context, namespace="/far")
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_node_knows_its_participant_although_a_double_is_there(graph, stranger):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    double = rclpy.create_node("peer", context=context)
+    own = own_participant(graph.peer)
+    endpoint = graph.peer.create_publisher(Empty, "mine", 1)
+    (found,) = graph.peer.get_publishers_info_by_topic("mine")
+    assert participant_of(gid_of(found.endpoint_gid)) == own
+    assert own_participant(double) != own != own_participant(stranger)
+    graph.peer.destroy_publisher(endpoint)
+    double.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_the_node_behind_a_gid_is_named_and_one_that_is_not_there_is_not(graph, stranger):
+    gid = own_participant(stranger) + bytes(4)
+    assert graph.until(lambda: nodes_behind(graph.peer, gid) == ["/far/stranger"])
+    assert name_behind(graph.peer, gid) == "/far/stranger"
+    assert name_behind(graph.peer, bytes(16)) == f"an unknown node (gid {'00' * 16})"
+
+
+@pytest.mark.parametrize("kind", [SetParameters, SetParametersAtomically])
+def test_who_sets_a_parameter_is_told_with_what_came_of_it(graph, stranger, kind):
+    tuned = graph.start(Tuned)
+    name = "set_parameters" if kind is SetParameters else "set_parameters_atomically"
+    client = stranger.create_client(kind, f"/tuned/{name}")
+    assert graph.until(client.service_is_ready)
+
+    def ask(value):
+        wanted = Parameter("speed", value=value).to_parameter_msg()
+        client.call_async(kind.Request(parameters=[wanted]))
+
+    ask(1.5)
+    assert graph.until(lambda: len(tuned.calls) == 1)
+    assert tuned.calls == [ParameterCall("speed", 1.5, "/far/stranger", "")]
+    ask(7.0)
+    assert graph.until(lambda: len(tuned.calls) == 2)
+    refused = tuned.calls[1]
+    assert refused.caller == "/far/stranger" and refused.refused.startswith(
+        "speed: expected 0 to 2"
+    )
+    assert tuned.param("speed") == 1.5
