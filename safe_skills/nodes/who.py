@@ -18,7 +18,6 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile
 from rclpy.service_introspection import ServiceIntrospectionState
 from rclpy.topic_endpoint_info import TopicEndpointInfo
-from service_msgs.msg import ServiceEventInfo
 
 EVERY_NODES_TOPIC = "/parameter_events"
 
@@ -121,7 +120,7 @@ class ParameterCallers:
     def _event(self, event: Any) -> None:
         gid = gid_of(event.info.client_gid)
         key = (gid, event.info.sequence_number)
-        if event.info.event_type == ServiceEventInfo.REQUEST_RECEIVED and event.request:
+        if event.info.event_type == event.info.REQUEST_RECEIVED and event.request:
             given = [
                 (one.name, parameter_value_to_python(one.value))
                 for one in event.request[0].parameters
@@ -130,7 +129,7 @@ class ParameterCallers:
             self._asked[key] = (name_behind(self._node, gid), given)
             while len(self._asked) > REMEMBERED:
                 del self._asked[next(iter(self._asked))]
-        elif event.info.event_type == ServiceEventInfo.RESPONSE_SENT and event.response:
+        elif event.info.event_type == event.info.RESPONSE_SENT and event.response:
             caller, given = self._asked.pop(key, ("", []))
             response = event.response[0]
             results = getattr(response, "results", None) or [response.result] * len(given)
