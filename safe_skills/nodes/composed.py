@@ -23,7 +23,14 @@ from safe_skills.nodes.recorder import Recorder
 from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
 from safe_skills.nodes.summary import RunLog
 from safe_skills.paths import config_file
-from safe_skills.systems import DISCOVERY, SYSTEMS, NodeSpec, Option, find_system
+from safe_skills.systems import (
+    DISCOVERY,
+    SYSTEMS,
+    NodeSpec,
+    Option,
+    discovery_range,
+    find_system,
+)
 
 HELP = "Run a system: the ROS 2 graph of its launch file, composed in one process."
 
@@ -87,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     overrides = parse_overrides(args.parameters, [spec.name for spec in specs])
     values = system.values(texts)
     config = values["config"] or str(config_file(system.config))
-    os.environ.setdefault(DISCOVERY, "LOCALHOST")
+    os.environ[DISCOVERY] = discovery_range(values["discovery"], os.environ)
     with StopSignal() as stop:
         _init(config)
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
@@ -18,7 +16,14 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import LifecycleNode, Node
 
 from safe_skills.paths import config_file, share_dir
-from safe_skills.systems import DISCOVERY, LAUNCH_OPTIONS, NodeSpec, Option, find_system
+from safe_skills.systems import (
+    DISCOVERY,
+    LAUNCH_OPTIONS,
+    NodeSpec,
+    Option,
+    discovery_range,
+    find_system,
+)
 
 RESPAWN_DELAY = 1.0
 
@@ -28,8 +33,8 @@ PERSPECTIVE = "safety_panel.perspective"
 def describe(name: str) -> LaunchDescription:
     """Returns a launch description of a system: its options as arguments, its nodes as processes.
 
-    Nodes look for each other on this host only, unless the environment says otherwise. A node that
-    dies is started again; the node that ends the run shuts everything down.
+    Nodes look for each other on this host only, unless an option or the environment says
+    otherwise. A node that dies is started again; the node that ends the run shuts everything down.
     """
     system = find_system(name)
 
@@ -42,10 +47,9 @@ def describe(name: str) -> LaunchDescription:
         return [*(_process(spec, config) for spec in system.nodes(texts)), *window]
 
     options = (*system.options, *LAUNCH_OPTIONS)
-    actions: list[Action] = [_argument(option) for option in options]
-    if DISCOVERY not in os.environ:
-        actions.append(SetEnvironmentVariable(DISCOVERY, "LOCALHOST"))
-    return LaunchDescription([*actions, OpaqueFunction(function=start)])
+    arguments = [_argument(option) for option in options]
+    narrow, nodes = OpaqueFunction(function=_find_each_other), OpaqueFunction(function=start)
+    return LaunchDescription([*arguments, narrow, nodes])
 
 
 def _argument(option: Option) -> DeclareLaunchArgument:
@@ -55,6 +59,11 @@ def _argument(option: Option) -> DeclareLaunchArgument:
         description=option.help,
         choices=list(option.choices) or None,
     )
+
+
+def _find_each_other(context: LaunchContext) -> list[Action]:
+    chosen = context.launch_configurations["discovery"]
+    return [SetEnvironmentVariable(DISCOVERY, discovery_range(chosen, context.environment))]
 
 
 def _end_run(_event: ProcessExited, context: LaunchContext) -> list[Action]:

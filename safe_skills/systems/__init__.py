@@ -6,6 +6,7 @@ process. Parameters that no option touches are in the system's file under `confi
 
 from safe_skills.systems import ls3_cable, safer_grasp
 from safe_skills.systems.description import DISCOVERY, LAUNCH_OPTIONS, NodeSpec, Option, System
+from safe_skills.systems.shared import discovery_range
 
 SYSTEMS = {system.name: system for system in (ls3_cable.SYSTEM, safer_grasp.SYSTEM)}
 
@@ -16,6 +17,7 @@ __all__ = [
     "NodeSpec",
     "Option",
     "System",
+    "discovery_range",
     "find_system",
 ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DISCOVERY = "ROS_AUTOMATIC_DISCOVERY_RANGE"
-"""Environment variable: where nodes look for each other; a system sets it to this host alone."""
+"""Environment variable: where nodes look for each other; this host alone, unless opened."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from safe_skills.systems.description import NodeSpec, Option, System
 from safe_skills.systems.shared import (
     CLOCK,
+    DISCOVERY_RANGE,
     EPISODES,
     EPISODES_PER_UPDATE,
     FILES,
@@ -43,6 +44,7 @@ OPTIONS = (
         ("false", "true"),
     ),
     Option("config", "", "Parameter file; empty: config/ls3_cable.yaml."),
+    DISCOVERY_RANGE,
     *FILES,
 )
 

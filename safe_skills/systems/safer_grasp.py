@@ -9,6 +9,7 @@ from safe_skills.paths import checkpoint_dir
 from safe_skills.systems.description import NodeSpec, Option, System
 from safe_skills.systems.shared import (
     CLOCK,
+    DISCOVERY_RANGE,
     EPISODES,
     EPISODES_PER_UPDATE,
     FILES,
@@ -48,6 +49,7 @@ OPTIONS = (
         ("false", "true"),
     ),
     Option("config", "", "Parameter file; empty: config/safer_grasp.yaml."),
+    DISCOVERY_RANGE,
     *FILES,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from safe_skills.systems.description import Option
+from safe_skills.systems.description import DISCOVERY, Option
 
 CLOCK = Option(
     "clock",
@@ -15,6 +15,14 @@ CLOCK = Option(
 )
 
 EPISODES = Option("episodes", "10", "Episodes to run; 0: until stopped.", kind=int)
+
+DISCOVERY_RANGE = Option(
+    "discovery",
+    "auto",
+    "Where nodes look for each other: on this host, on its subnet, or as the middleware does by "
+    "itself; auto: as ROS_AUTOMATIC_DISCOVERY_RANGE says, on this host where it says nothing.",
+    ("auto", "localhost", "subnet", "system_default"),
+)
 
 FILES = (
     Option("record", "", "MCAP file for all topics; empty: none."),
@@ -36,6 +44,13 @@ EVALUATION_TO_TRAINING = 250_000
 
 EPISODES_PER_UPDATE = 5
 """K: after so many episodes a simulator waits for the trainer, whose default it is."""
+
+
+def discovery_range(chosen: str, environment: Mapping[str, str]) -> str:
+    """The value of `DISCOVERY` for the option `discovery`, in an environment."""
+    if chosen == "auto":
+        return environment.get(DISCOVERY, "LOCALHOST")
+    return chosen.upper()
 
 
 def seeds_of_training(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ except ImportError:
 from ament_index_python.packages import PackageNotFoundError
 
 from safe_skills.nodes import launching
-from safe_skills.systems import LAUNCH_OPTIONS, SYSTEMS
+from safe_skills.systems import DISCOVERY, LAUNCH_OPTIONS, SYSTEMS, discovery_range
 
 FILES = Path(__file__).resolve().parents[2] / "launch"
 
@@ -51,6 +51,16 @@ def started(system, **given):
             text = "".join(part.text for part in entity.default_value)
             context.launch_configurations[entity.name] = given.get(entity.name, text)
     return entities[-1].execute(context)
+
+
+@pytest.mark.parametrize("chosen", ["auto", "subnet"])
+def test_the_option_opens_discovery(chosen, monkeypatch):
+    monkeypatch.delenv(DISCOVERY)
+    context = LaunchContext()
+    context.launch_configurations["discovery"] = chosen
+    for action in description("ls3_cable").entities[-2].execute(context):
+        action.execute(context)
+    assert context.environment[DISCOVERY] == discovery_range(chosen, {})
 
 
 def installed(name):

@@ -9,7 +9,7 @@ from safe_skills.nodes.base import AUTOSTART, SkillNode
 from safe_skills.nodes.composed import node_class
 from safe_skills.nodes.parameters import resolve
 from safe_skills.paths import config_file
-from safe_skills.systems import SYSTEMS, find_system
+from safe_skills.systems import DISCOVERY, SYSTEMS, discovery_range, find_system
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = SYSTEMS["ls3_cable"]
@@ -205,6 +205,15 @@ def test_options_that_make_no_sense_are_refused_in_one_line(given, says):
     with pytest.raises(ValueError, match="expected|unknown") as caught:
         SYSTEM.nodes(given)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_nodes_look_on_this_host_only_unless_an_option_or_the_environment_opens_that():
+    assert discovery_range("auto", {}) == "LOCALHOST"
+    assert discovery_range("auto", {DISCOVERY: "SUBNET"}) == "SUBNET"
+    assert discovery_range("localhost", {DISCOVERY: "SUBNET"}) == "LOCALHOST"
+    assert discovery_range("system_default", {}) == "SYSTEM_DEFAULT"
+    for system in SYSTEMS.values():
+        assert system.values({})["discovery"] == "auto"
 
 
 def test_an_unknown_system_is_named():
