@@ -1,8 +1,11 @@
-"""Gymnasium environments: `safe_skills/Cable-v0` and `safe_skills/Operation-v0`."""
+"""Gymnasium environments: LS3's tasks (`safe_skills.envs.tasks`), `safe_skills/Operation-v0`."""
 
 import gymnasium
 
 gymnasium.register("safe_skills/Cable-v0", entry_point="safe_skills.envs.cable:CableEnv")
+gymnasium.register(
+    "safe_skills/Navigation-v0", entry_point="safe_skills.envs.navigation:NavigationEnv"
+)
 gymnasium.register(
     "safe_skills/Operation-v0", entry_point="safe_skills.envs.operation:OperationEnv"
 )
