@@ -1,21 +1,26 @@
 """Node: records every topic of the graph into one MCAP file."""
 
-import importlib
 import sys
-import time
+from collections.abc import Callable
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
-
+from safe_skills.data.ring import Entry
 from safe_skills.nodes.base import SkillNode, main_for
-from safe_skills.nodes.diagnostics import OK, Status
+from safe_skills.nodes.diagnostics import ERROR, OK, Status
+from safe_skills.nodes.every_topic import EveryTopic
 from safe_skills.nodes.mcap_log import McapLog
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.roll_call import SOURCES, sources_of
 
+FLUSH = 0.25
+"""Period of handing whole chunks to the operating system [s]."""
+
 
 class BagRecorder(SkillNode):
-    """Subscribes to every topic as it appears and appends what comes, unparsed."""
+    """Subscribes to every topic as it appears and appends what comes, unparsed.
+
+    Where the disk is full it says so and ends the recording; the graph goes on, and what was
+    written can be read.
+    """
 
     NAME = "bag_recorder"
     PARAMETERS = {
@@ -26,82 +31,50 @@ class BagRecorder(SkillNode):
 
     def configure(self) -> None:
         """Open the file."""
+        self._trouble = ""
         self._log = McapLog(self.param("file"))
-        self._topics: set[str] = set()
-        self._sources = sources_of(self, self.param("sources"))
-        self._episode = self.resolve_topic_name("episode")
-        self.every(self.param("look"), self._discover)
-        self.every(1.0, self._log.flush)
+        # Who waits for this node waits until it listens to `episode`: that comes last.
+        self._every = EveryTopic(
+            self,
+            lambda topic, type_name, latched: self._log.add_topic(topic, type_name),
+            self._take,
+            last=self.resolve_topic_name("episode"),
+            ready=sources_of(self, self.param("sources")).complete,
+        )
+        self.every(self.param("look"), self._every.look)
+        self.every(FLUSH, lambda: self._write(self._log.flush))
         self.diagnostics.add("bag", self._report_bag)
 
     def activate(self) -> None:
         """Subscribe to what is there already."""
-        self._discover()
+        self._every.look()
 
     def cleanup(self) -> None:
         """Close and rename the file."""
-        self._log.close()
-        self.get_logger().info(f"wrote {self._log.path} ({self._log.messages} messages)")
+        self._write(self._log.close)
+        if not self._trouble:
+            self.get_logger().info(f"wrote {self._log.path} ({self._log.messages} messages)")
 
-    def _discover(self) -> None:
-        # Who waits for this node waits until it listens to `episode`: that comes last.
-        complete = self._sources.complete()
-        for topic, types in self.get_topic_names_and_types():
-            hidden = any(part.startswith("_") for part in topic.split("/"))
-            if topic in self._topics or hidden or len(types) != 1:
-                continue
-            if topic == self._episode and not complete:
-                continue
-            offers = self.get_publishers_info_by_topic(topic)
-            if offers:
-                self._topics.add(topic)
-                self._record(topic, types[0], offers)
+    def _take(self, entry: Entry) -> None:
+        self._write(lambda: self._log.add(entry))
 
-    def _record(self, topic: str, type_name: str, offers: list[TopicEndpointInfo]) -> None:
-        try:
-            kind = message_class(type_name)
-            channel = self._log.add_topic(topic, type_name)
-        except (ValueError, ImportError, AttributeError) as error:
-            self.get_logger().warning(f"{topic} is not recorded: {error}")
+    def _write(self, act: Callable[[], None]) -> None:
+        if self._trouble:
             return
-
-        def append(data: bytes, info: dict) -> None:
-            self._log.add_message(
-                channel,
-                data,
-                received=info["received_timestamp"] or time.time_ns(),
-                published=info["source_timestamp"] or time.time_ns(),
-                sequence=info["publication_sequence_number"] or 0,
+        try:
+            act()
+        except OSError as error:
+            self._log.abandon()
+            self._trouble = (
+                f"recording has ended: {error.strerror}; what was written is in {self._log.partial}"
             )
-
-        self.subscribe(kind, topic, append, matching_profile(offers), raw=True)
+            self.get_logger().error(self._trouble)
 
     def _report_bag(self, status: Status) -> None:
-        status.summary(OK, f"recording {len(self._topics)} topics")
+        status.summary(OK, f"recording {len(self._every.topics)} topics")
+        if self._trouble:
+            status.summary(ERROR, self._trouble)
         status.add("messages", self._log.messages)
-
-
-def message_class(type_name: str) -> type:
-    """Return the class of a type such as `std_msgs/msg/Header`.
-
-    Raises:
-        ImportError: Its package is not installed.
-        AttributeError: The package has no such message.
-    """
-    package, kind, name = type_name.split("/")
-    return getattr(importlib.import_module(f"{package}.{kind}"), name)
-
-
-def matching_profile(offers: list[TopicEndpointInfo]) -> QoSProfile:
-    """Return the strictest profile that every publisher of a topic can serve."""
-    reliable = all(o.qos_profile.reliability == ReliabilityPolicy.RELIABLE for o in offers)
-    latched = all(o.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for o in offers)
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=1000,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )
 
 
 def main() -> int:

@@ -3,14 +3,20 @@
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from mcap.writer import Writer
 
+from safe_skills.data.ring import Entry
+
 CHUNK_BYTES = 64 * 1024
 """A killed recorder loses at most the chunk it was filling."""
+
+PARTIAL = ".partial"
+"""Ending of the name of a file that is not finished."""
 
 _PRIMITIVES = frozenset(
     "bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 "
@@ -74,7 +80,8 @@ def full_definition(type_name: str, read: Callable[[str], str] = definition_of) 
 class McapLog:
     """Writes serialized messages to `path` + `.partial`, renamed to `path` when closed.
 
-    A partial file that a kill left behind holds all whole chunks; `mcap recover` repairs it.
+    A partial file that a kill left behind holds all whole chunks: `safe-skills data from-bag` reads
+    it as it is, `mcap recover` repairs it. One that is found is set aside under another number.
 
     Args:
         path: Where the finished file goes; folders are made.
@@ -82,9 +89,10 @@ class McapLog:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + ".partial")
+        self.partial = self.path.with_name(self.path.name + PARTIAL)
         self.messages = 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        _set_aside(self.partial)
         self._stream: BinaryIO = open(self.partial, "wb")
         self._writer = Writer(self._stream, chunk_size=CHUNK_BYTES)
         self._writer.start(profile="ros2", library="safe_skills")
@@ -102,12 +110,14 @@ class McapLog:
             )
         return self._writer.register_channel(topic, "cdr", self._schemas[type_name])
 
-    def add_message(
-        self, channel: int, data: bytes, *, received: int, published: int, sequence: int = 0
-    ) -> None:
-        """Append a message in CDR; times in nanoseconds."""
+    def add(self, entry: Entry) -> None:
+        """Append a message in CDR."""
         self._writer.add_message(
-            channel, log_time=received, data=data, publish_time=published, sequence=sequence
+            entry.channel,
+            log_time=entry.received,
+            data=entry.data,
+            publish_time=entry.published,
+            sequence=entry.sequence,
         )
         self.messages += 1
 
@@ -116,7 +126,29 @@ class McapLog:
         self._stream.flush()
 
     def close(self) -> None:
-        """Write the index and rename the file."""
+        """Write the index, see it on the disk, and rename the file."""
         self._writer.finish()
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
         self._stream.close()
         os.replace(self.partial, self.path)
+
+    def abandon(self) -> None:
+        """Leave the partial file as it is: it could not be written to its end."""
+        with suppress(OSError):
+            # Tries to write the rest, where the disk may be full.
+            self._stream.close()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self.abandon()
+        self.partial.unlink(missing_ok=True)
+
+
+def _set_aside(partial: Path) -> None:
+    """A recorder that is started again must not write over what one that was killed has left."""
+    if partial.exists():
+        stem, number = partial.name.removesuffix(PARTIAL), 1
+        while (aside := partial.with_name(f"{stem}.{number}{PARTIAL}")).exists():
+            number += 1
+        os.replace(partial, aside)

@@ -15,6 +15,7 @@ from safe_skills.systems.shared import (
     FILES,
     RECORDERS,
     WORLD_WAITS,
+    recorders,
     seeds_of_training,
 )
 
@@ -63,7 +64,8 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
     fresh, moving, state = (), (), {}
     # Between two rounds of a training the simulator shows nothing.
     patience = {"camera_timeout": 60.0} if simulated and trains else {}
-    if simulated and values["clock"] == "lockstep":
+    lockstep = simulated and values["clock"] == "lockstep"
+    if lockstep:
         fresh = ("image_timeout", "latent_timeout", "robot_timeout")
         moving = ("command_timeout", "state_timeout")
         # Between two steps nothing changes, and after each the state is published anyway.
@@ -108,9 +110,7 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             ends_run=True,
         )
     )
-    if values["record"]:
-        # A step takes 25 ms: what is looked for less often begins many frames late.
-        nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05, **sources}))
+    nodes += recorders("ls3_cable", values, lockstep=lockstep, sources=sources)
     pauses = {}
     if trains:
         resume = {"resume": "simulator/resume"} if simulated else {}
@@ -119,11 +119,11 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         # Algorithm 1: no episode while an update is made.
         pauses = {"pause_every": EPISODES_PER_UPDATE}
     if simulated:
-        recorders = [node.name for node in nodes if node.name in RECORDERS]
+        audience = [node.name for node in nodes if node.name in RECORDERS]
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("arm", "layout", "clock", "episodes", "seed")}
         simulator |= pauses
-        simulator["audience"] = ",".join(recorders)
+        simulator["audience"] = ",".join(audience)
         nodes.append(NodeSpec("simulator", {**simulator, **state, **overview}))
     else:
         nodes.append(NodeSpec("episode_operator"))

@@ -15,6 +15,7 @@ from safe_skills.systems.shared import (
     FILES,
     RECORDERS,
     WORLD_WAITS,
+    recorders,
     seeds_of_training,
 )
 
@@ -120,18 +121,17 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
             ends_run=True,
         )
     )
-    if values["record"]:
-        nodes.append(NodeSpec("bag_recorder", {"file": values["record"], "look": 0.05, **sources}))
+    nodes += recorders("safer_grasp", values, lockstep=lockstep, sources=sources)
     if trains:
         resume = {"resume": "simulator/resume"} if simulated else {}
         trainer = {**model, "task": values["task"], **resume, **sources}
         nodes.append(NodeSpec("skill_trainer", trainer, "training", node="trainer"))
     if simulated:
-        recorders = [node.name for node in nodes if node.name in RECORDERS]
+        audience = [node.name for node in nodes if node.name in RECORDERS]
         overview = {"overview": True, "overview_size": [320, 240]} if values["gif"] else {}
         simulator = {name: values[name] for name in ("task", "clock", "episodes", "seed")}
         simulator |= pauses
-        simulator["audience"] = ",".join(recorders)
+        simulator["audience"] = ",".join(audience)
         nodes.append(
             NodeSpec("arm_simulator", {**simulator, **state, **overview}, node="simulator")
         )

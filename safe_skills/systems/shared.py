@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from safe_skills.systems.description import DISCOVERY, Option
+from safe_skills.systems.description import DISCOVERY, NodeSpec, Option
 
 CLOCK = Option(
     "clock",
@@ -25,7 +26,17 @@ DISCOVERY_RANGE = Option(
 )
 
 FILES = (
-    Option("record", "", "MCAP file for all topics; empty: none."),
+    Option(
+        "record",
+        "",
+        "MCAP file for all topics; true: outputs/SYSTEM_TIME.mcap; empty or false: none.",
+    ),
+    Option(
+        "black_box",
+        "auto",
+        "Write the last seconds of all topics on a violation or stop; auto: unless in lockstep.",
+        ("auto", "true", "false"),
+    ),
     Option("json", "", "JSON file for the run's summary; empty: none."),
     Option("gif", "", "GIF file of the first episodes; empty: none."),
 )
@@ -58,3 +69,27 @@ def seeds_of_training(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if values["train"] == "true" and values["seed"] >= FIRST_EVALUATION_SEED:
         return {**values, "seed": values["seed"] - EVALUATION_TO_TRAINING}
     return values
+
+
+def recorders(
+    system: str, values: Mapping[str, Any], *, lockstep: bool, sources: Mapping[str, str]
+) -> list[NodeSpec]:
+    """The nodes that record all topics: the whole run, and the last seconds before an event.
+
+    Args:
+        system: name of the system, for the file's name.
+        values: of the options.
+        lockstep: whether a simulated world waits for commands.
+        sources: parameter of a recorder: the nodes it waits for.
+    """
+    nodes = []
+    if values["record"] not in ("", "false"):
+        file = values["record"]
+        if file == "true":
+            file = time.strftime(f"outputs/{system}_%Y%m%dT%H%M%SZ.mcap", time.gmtime())
+        # A step takes 25 ms: what is looked for less often begins many frames late.
+        nodes.append(NodeSpec("bag_recorder", {"file": file, "look": 0.05, **sources}))
+    wanted = {"auto": not lockstep, "true": True, "false": False}
+    if wanted[values["black_box"]]:
+        nodes.append(NodeSpec("black_box", group="recording"))
+    return nodes

@@ -7,7 +7,8 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import Header, String
 
 from safe_skills.nodes import qos
-from safe_skills.nodes.bag_recorder import BagRecorder, matching_profile, message_class
+from safe_skills.nodes.bag_recorder import BagRecorder
+from safe_skills.nodes.every_topic import matching_profile, message_class
 
 OFFERS = {
     "best effort": qos.IMAGE,

@@ -7,6 +7,7 @@ import pytest
 from mcap.exceptions import EndOfFile
 from mcap.reader import NonSeekingReader, make_reader
 
+from safe_skills.data.ring import Entry
 from safe_skills.nodes.mcap_log import McapLog, full_definition, nested_types
 
 DEFINITIONS = {
@@ -51,8 +52,8 @@ def test_the_file_appears_when_it_is_closed_and_reads_back(tmp_path):
     channel = log.add_topic("/command", "safe_skills/msg/Command")
     other = log.add_topic("/again", "safe_skills/msg/Command")
     for k in range(5):
-        log.add_message(channel, bytes([k]), received=10 + k, published=k, sequence=k)
-    log.add_message(other, b"x", received=99, published=98)
+        log.add(Entry(channel, bytes([k]), 10 + k, k, k))
+    log.add(Entry(other, b"x", 99, 98))
     assert not path.exists()
     log.close()
     assert [p.name for p in path.parent.iterdir()] == ["run.mcap"]
@@ -73,11 +74,12 @@ def test_the_file_appears_when_it_is_closed_and_reads_back(tmp_path):
 def test_a_killed_recorder_leaves_what_it_had_in_whole_chunks(tmp_path):
     code = f"""
         import sys, time
+        from safe_skills.data.ring import Entry
         from safe_skills.nodes.mcap_log import McapLog
         log = McapLog({str(tmp_path / "run.mcap")!r})
         channel = log.add_topic("/command", "safe_skills/msg/Command")
         for k in range(100):
-            log.add_message(channel, bytes(10_000), received=k, published=k)
+            log.add(Entry(channel, bytes(10_000), k, k))
         log.flush()
         print("written", flush=True)
         time.sleep(60)

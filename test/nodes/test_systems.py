@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_simulated_system_has_every_node_and_a_real_one_no_simulator():
     }
     real = by_name(robot="dvrk")
     assert set(simulated) - set(real) == {"bag_recorder", "simulator"}
-    assert set(real) - set(simulated) == {"episode_operator"}
+    assert set(real) - set(simulated) == {"episode_operator", "black_box"}
     assert real["hardware_bridge"].parameters["robot"] == "dvrk"
     assert real["run_recorder"].parameters["episodes"] == 0
     assert real["run_recorder"].parameters["clock"] == "realtime"
@@ -219,6 +220,30 @@ def test_nodes_look_on_this_host_only_unless_an_option_or_the_environment_opens_
 def test_an_unknown_system_is_named():
     with pytest.raises(ValueError, match="expected ls3_cable or safer_grasp, got 'ls4'"):
         find_system("ls4")
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=str)
+def test_the_last_seconds_are_remembered_where_time_does_not_wait(system):
+    def box(**given):
+        found = [spec for spec in system.nodes(given) if spec.executable == "black_box"]
+        return found[0] if found else None
+
+    assert box() is None and box(clock="realtime", black_box="false") is None
+    real = next(option.choices[1] for option in system.options if option.name == "robot")
+    for given in ({"clock": "realtime"}, {"robot": real}, {"black_box": "true"}):
+        # In a thread of its own: the gate's does not wait for it.
+        others = {spec.group for spec in system.nodes(given) if spec.executable != "black_box"}
+        assert box(**given).group not in others
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=str)
+def test_a_recording_is_named_by_its_user_or_by_system_and_time(system):
+    def file(record):
+        specs = {spec.name: spec for spec in system.nodes({"record": record})}
+        return specs["bag_recorder"].parameters["file"] if "bag_recorder" in specs else None
+
+    assert file("") is None and file("false") is None and file("my.mcap") == "my.mcap"
+    assert re.fullmatch(rf"outputs/{system.name}_\d{{8}}T\d{{6}}Z\.mcap", file("true"))
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=str)
