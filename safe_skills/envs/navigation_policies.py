@@ -9,7 +9,6 @@ from safe_skills.envs.scripted import TEACHER_NOISE, RandomWalk, ScriptedPolicy
 from safe_skills.envs.tasks import TASKS
 
 TASK = TASKS["navigation"]
-NOISE = TEACHER_NOISE * TASK.action_limit[0]
 NORTH, EAST = np.array([30.0, 15.0]), np.array([150.0, 15.0])
 NORTH_UNTIL, EAST_UNTIL = 20, 60  # steps
 DRIFT_UNTIL = 15  # steps
@@ -21,10 +20,10 @@ class NavigationDemonstrator(ScriptedPolicy):
 
     Args:
         rng: source of all chance.
-        noise: standard deviation per component.
+        noise: see `ScriptedPolicy`.
     """
 
-    def __init__(self, rng: np.random.Generator, noise: float = NOISE) -> None:
+    def __init__(self, rng: np.random.Generator, noise: float = TEACHER_NOISE) -> None:
         super().__init__(TASK, rng, noise)
 
     def _control(self, state: NavigationState) -> np.ndarray:
@@ -39,10 +38,10 @@ class NavigationConstraintSeeker(ScriptedPolicy):
 
     Args:
         rng: source of all chance.
-        noise: standard deviation per component.
+        noise: see `ScriptedPolicy`.
     """
 
-    def __init__(self, rng: np.random.Generator, noise: float = NOISE) -> None:
+    def __init__(self, rng: np.random.Generator, noise: float = TEACHER_NOISE) -> None:
         super().__init__(TASK, rng, noise)
         self._drift = rng.uniform(-self._limit, self._limit)
 
@@ -58,8 +57,8 @@ class NavigationRandomWalk(RandomWalk):
 
     Args:
         rng: source of all chance.
-        noise: standard deviation per component of what comes on top.
+        noise: what comes on top; see `ScriptedPolicy`.
     """
 
-    def __init__(self, rng: np.random.Generator, noise: float = NOISE) -> None:
+    def __init__(self, rng: np.random.Generator, noise: float = TEACHER_NOISE) -> None:
         super().__init__(TASK, rng, noise)

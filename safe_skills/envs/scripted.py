@@ -14,7 +14,7 @@ import numpy as np
 from safe_skills.envs.tasks import Task
 
 TEACHER_NOISE = 0.4
-"""Standard deviation of the teachers' noise, in shares of the largest action (reference code)."""
+"""Of the reference code's teachers: a fifth of the range of the action; see `ScriptedPolicy`."""
 
 
 class State(Protocol):
@@ -26,19 +26,18 @@ class State(Protocol):
 class ScriptedPolicy(ABC):
     """Acts by a rule, with Gaussian noise; the first action of an episode is uniform at random.
 
-    That first action, and the noise of a fifth of the action's whole range, are the reference
-    code's; the paper does not mention them.
+    That first action and the noise are the reference code's; the paper does not mention them.
 
     Args:
         task: whose action limits hold.
         rng: source of all chance.
-        noise: standard deviation of the noise, per component, in units of the action.
+        noise: standard deviation of the noise, in shares of the largest action.
     """
 
-    def __init__(self, task: Task, rng: np.random.Generator, noise: float | np.ndarray) -> None:
+    def __init__(self, task: Task, rng: np.random.Generator, noise: float) -> None:
         self._limit = np.array(task.action_limit)
         self._rng = rng
-        self._noise = noise
+        self._noise = noise * self._limit
 
     def __call__(self, state: Any) -> np.ndarray:
         """Returns the action of this step."""
@@ -60,15 +59,13 @@ class RandomWalk(ScriptedPolicy):
     Args:
         task: whose action limits hold.
         rng: source of all chance.
-        noise: see `ScriptedPolicy`; None: the teachers' noise.
+        noise: see `ScriptedPolicy`.
     """
 
     STRIDE = 0.2  # of the largest action
 
-    def __init__(self, task: Task, rng: np.random.Generator, noise: float | None = None) -> None:
-        super().__init__(
-            task, rng, TEACHER_NOISE * np.array(task.action_limit) if noise is None else noise
-        )
+    def __init__(self, task: Task, rng: np.random.Generator, noise: float = TEACHER_NOISE) -> None:
+        super().__init__(task, rng, noise)
         self._action = rng.uniform(-self._limit, self._limit)
 
     def _control(self, state: State) -> np.ndarray:

@@ -12,6 +12,9 @@ COLLECTIONS = {
         "collect_cable",
         "demonstrations, random and constraint-violating episodes of the cable task",
     ),
+    "navigation": Part(
+        "collect_task", "demonstrations and violating episodes of the navigation task", "navigation"
+    ),
     "operation": Part("collect_operation", "noisy scripted episodes of the Operation tasks"),
     "operation-tasks": Part(
         "collect_operation_tasks", "draw the 40 Operation tasks and measure how hard they are"

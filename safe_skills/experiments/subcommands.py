@@ -8,19 +8,27 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Mapping
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Part(NamedTuple):
-    """A part of a command: its module in `safe_skills.experiments`, and a line of help."""
+    """A part of a command.
+
+    Attributes:
+        module: in `safe_skills.experiments`.
+        summary: a line of help.
+        task: where the module serves several tasks, which one: its `Command(task)` then has what
+            other modules have.
+    """
 
     module: str
     summary: str
+    task: str = ""
 
-    def load(self) -> ModuleType:
-        """The module."""
-        return importlib.import_module(f"safe_skills.experiments.{self.module}")
+    def load(self) -> Any:
+        """The module, or the command in it."""
+        module = importlib.import_module(f"safe_skills.experiments.{self.module}")
+        return module.Command(self.task) if self.task else module
 
 
 def add_parts(
