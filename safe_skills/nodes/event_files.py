@@ -116,6 +116,9 @@ class EventFiles:
         except (OSError, ValueError) as error:
             line = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._result = Written(path, " ".join(line.split()))
+        except Exception as error:
+            # In a thread nobody would see it.
+            self._result = Written(path, f"internal error: {error!r}")
 
     def _check_room(self, share: float) -> None:
         """Refuse to write beyond the bounds.

@@ -74,8 +74,9 @@ class EveryTopic:
 
         def take(data: bytes, info: dict) -> None:
             received = info["received_timestamp"] or time.time_ns()
-            published = info["source_timestamp"] or received
-            sequence = info["publication_sequence_number"] or 0
+            # A publisher's clock may say anything, and a file has room for 32 bits of the number.
+            published = max(info["source_timestamp"] or received, 0)
+            sequence = (info["publication_sequence_number"] or 0) & 0xFFFFFFFF
             self._take(Entry(channel, data, received, published, sequence))
 
         self._node.subscribe(kind, topic, take, profile, raw=True)

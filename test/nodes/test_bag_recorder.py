@@ -1,7 +1,10 @@
+import resource
+from random import Random
 from types import SimpleNamespace
 
 import pytest
-from mcap.reader import make_reader
+from mcap.exceptions import EndOfFile
+from mcap.reader import NonSeekingReader, make_reader
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Header, String
@@ -69,3 +72,37 @@ def test_it_records_what_was_said_before_and_after_it_came(graph, tmp_path):
 def test_a_place_where_nothing_can_be_written_is_refused(graph):
     node = graph.start(BagRecorder, file="/proc/no/run.mcap")
     assert not node.is_active and "/proc/no" in node.fault
+
+
+def test_a_full_disk_ends_the_recording_with_one_line_and_what_was_written_stays(
+    graph, tmp_path, lines
+):
+    said = graph.peer.create_publisher(String, "said", qos.LOG)
+    path = tmp_path / "run.mcap"
+    node = graph.start(BagRecorder, file=str(path), look=0.05)
+    assert graph.until(lambda: graph.joined(said))
+    random = Random(0)
+
+    def talk():
+        said.publish(String(data=random.randbytes(4000).hex()))
+        return node._trouble
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        assert graph.until(talk, 30.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said.publish(String(data="more"))
+    graph.spin(0.3)
+    assert node.is_active
+    node.shut_down()
+    errors = [text for severity, text in lines if severity == "ERROR"]
+    assert len(errors) == 1 and "recording has ended: File too large" in errors[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["run.mcap.partial"]
+    with (tmp_path / "run.mcap.partial").open("rb") as stream:
+        messages, read = NonSeekingReader(stream).iter_messages(log_time_order=False), 0
+        with pytest.raises(EndOfFile):
+            for _ in messages:
+                read += 1
+    assert read >= 10

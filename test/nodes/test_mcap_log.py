@@ -99,3 +99,14 @@ def test_a_killed_recorder_leaves_what_it_had_in_whole_chunks(tmp_path):
             for _, _, message in records.iter_messages(log_time_order=False):
                 read.append(message.log_time)
     assert len(read) >= 90 and read == list(range(len(read)))
+
+
+def test_what_a_killed_recorder_left_is_not_written_over(tmp_path):
+    for text in ("first", "second"):
+        (tmp_path / "run.mcap.partial").write_text(text)
+        McapLog(tmp_path / "run.mcap").close()
+    assert (tmp_path / "run.mcap.1.partial").read_text() == "first"
+    assert (tmp_path / "run.mcap.2.partial").read_text() == "second"
+    log = McapLog(tmp_path / "other.mcap")
+    log.discard()
+    assert not list(tmp_path.glob("other*"))
