@@ -9,3 +9,4 @@ gymnasium.register(
 gymnasium.register(
     "safe_skills/Operation-v0", entry_point="safe_skills.envs.operation:OperationEnv"
 )
+gymnasium.register("safe_skills/Reacher-v0", entry_point="safe_skills.envs.reacher:ReacherEnv")

@@ -15,6 +15,9 @@ COLLECTIONS = {
     "navigation": Part(
         "collect_task", "demonstrations and violating episodes of the navigation task", "navigation"
     ),
+    "reacher": Part(
+        "collect_task", "demonstrations, violating and random episodes of the reacher", "reacher"
+    ),
     "operation": Part("collect_operation", "noisy scripted episodes of the Operation tasks"),
     "operation-tasks": Part(
         "collect_operation_tasks", "draw the 40 Operation tasks and measure how hard they are"

@@ -19,6 +19,12 @@ from safe_skills.envs.navigation_policies import (
     NavigationDemonstrator,
     NavigationRandomWalk,
 )
+from safe_skills.envs.reacher_policies import (
+    RANDOM_STEPS,
+    ReacherConstraintSeeker,
+    ReacherDemonstrator,
+    ReacherRandomWalk,
+)
 from safe_skills.envs.scripted import TEACHER_NOISE, ScriptedPolicy
 from safe_skills.envs.tasks import TASKS
 from safe_skills.experiments.arguments import natural, share
@@ -70,6 +76,24 @@ SOURCES: dict[str, dict[str, Source]] = {
             random_start=True,
         ),
         "random": Source(NavigationRandomWalk, "random episodes", random_start=True),
+    },
+    "reacher": {
+        "demo": Source(
+            ReacherDemonstrator,
+            "demonstrations",
+            reference_return=-84.0,
+        ),
+        "constraint": Source(
+            ReacherConstraintSeeker,
+            "violating episodes",
+            random_start=True,
+        ),
+        "random": Source(
+            ReacherRandomWalk,
+            f"random episodes of {RANDOM_STEPS} steps",
+            random_start=True,
+            steps=RANDOM_STEPS,
+        ),
     },
 }
 

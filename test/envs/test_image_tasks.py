@@ -95,6 +95,21 @@ def test_another_process_sees_the_same_pixels(task):
     assert told.stdout.split()[-1] == wander(task.make(), 11)
 
 
+def test_no_graphics_library_is_needed(task):
+    """A machine without a display may have none."""
+    command = (
+        "import re; import safe_skills.envs; from safe_skills.envs.tasks import find_task;"
+        f"env = find_task('{task.name}').make(render_mode='rgb_array');"
+        "env.reset(seed=0); env.step(env.action_space.high); env.render();"
+        "maps = open('/proc/self/maps').read();"
+        r"print(sorted(set(re.findall(r'lib(?:E?GL|GLX|OSMesa)[^/\n]*', maps))))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert told.stdout.splitlines()[-1] == "[]"
+
+
 def test_unseeded_resets_follow_the_first_seed(env):
     starts = []
     for _ in range(2):

@@ -12,6 +12,7 @@ from safe_skills.experiments.collect_task import SOURCES, collect_task, summariz
 
 COUNTS = {
     "navigation": {"demo": 11, "constraint": 2, "random": 2},
+    "reacher": {"demo": 11, "constraint": 2, "random": 2},
 }
 
 
