@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,14 +30,14 @@ from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.operation_tasks import FIRST_EVALUATION_TASK
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.benchmark import in_turns, machine, print_table
+from safe_skills.experiments.graph_processes import end_processes, node_command, start_process
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.nodes.composed import add_parameters_option, parse_overrides
 from safe_skills.nodes.frames import task_area
 from safe_skills.nodes.model import checkpoint_folder
 from safe_skills.nodes.summary import HOPS
-from safe_skills.paths import config_file
 from safe_skills.safer.prior import SkillPrior
-from safe_skills.systems import DISCOVERY, SYSTEMS, NodeSpec, System, find_system
+from safe_skills.systems import SYSTEMS, NodeSpec, System, find_system
 
 HELP = (
     "Time every hop of the graph from the stamp of an image to the set-point of the robot, with "
@@ -54,9 +51,6 @@ MODES = {
     "separate-realtime": (False, "realtime"),
 }
 HEADLINE = "composed-lockstep"
-ENDING = 20.0
-"""Seconds that a process has to end after it was asked to."""
-
 SECONDS_PER_EPISODE = 30.0
 """Longest that an episode may take: of 50 steps with 0.1 s each it takes 5 s in realtime."""
 
@@ -214,7 +208,8 @@ def _run_composed(
     command = [sys.executable, "-m", "safe_skills.cli", "run", system.name]
     command += [f"--{name}={value}" for name, value in options.items()]
     command += [word for text in parameters for word in ("-p", text)]
-    _wait(_start("graph", command, folder), limit, folder / "graph.log")
+    log = folder / "graph.log"
+    _wait(start_process(command, log), limit, log)
 
 
 def _run_separate(
@@ -229,53 +224,23 @@ def _run_separate(
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for spec in specs:
-            command = _node_command(spec, system.config, overrides.get(spec.name, {}))
-            children[spec.name] = _start(spec.name, command, folder)
+            command = node_command(spec, system.config, overrides.get(spec.name, {}))
+            children[spec.name] = start_process(command, folder / f"{spec.name}.log")
         last = next(spec.name for spec in specs if spec.ends_run)
         _wait(children[last], limit, folder / f"{last}.log")
     finally:
-        _end(children.values())
-
-
-def _node_command(spec: NodeSpec, config: str, overrides: Mapping[str, Any]) -> list[str]:
-    command = [sys.executable, "-m", f"safe_skills.nodes.{spec.executable}", "--ros-args"]
-    command += ["-r", f"__node:={spec.name}", "--params-file", str(config_file(config))]
-    for name, value in {**spec.parameters, **overrides}.items():
-        if value != "":
-            command += ["-p", f"{name}:={json.dumps(value)}"]
-    return command
-
-
-def _start(name: str, command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    environment = {DISCOVERY: "LOCALHOST", **os.environ}
-    with (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-        )
+        end_processes(children.values())
 
 
 def _wait(child: subprocess.Popen[bytes], limit: float, log: Path) -> None:
     try:
         status = child.wait(limit)
     except subprocess.TimeoutExpired:
-        _end([child])
+        end_processes([child])
         status = f"no end within {limit:g} s"
     if status != 0:
         end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         raise RunFailedError(f"the graph did not end well ({status}): " + " | ".join(end))
-
-
-def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    for child in children:
-        if child.poll() is None:
-            child.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + ENDING
-    for child in children:
-        try:
-            child.wait(max(deadline - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
 
 
 # ---- figures

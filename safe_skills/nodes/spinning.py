@@ -3,11 +3,12 @@
 import signal
 from collections.abc import Callable
 
+from rclpy.context import Context
 from rclpy.executors import Executor, SingleThreadedExecutor
 
 
-def make_executor() -> Executor:
-    """Return a single-threaded executor, the quickest there is.
+def make_executor(context: Context | None = None) -> Executor:
+    """Return a single-threaded executor, the quickest there is, of the default context or another.
 
     The EventsExecutor does in C++ what the SingleThreadedExecutor does in Python for every message:
     a hop through a node takes well under a millisecond instead of two to three. It came to rclpy
@@ -16,8 +17,8 @@ def make_executor() -> Executor:
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
 
 
 def spin_until(executor: Executor, stopped: Callable[[], bool], patience: float = 0.1) -> None:
