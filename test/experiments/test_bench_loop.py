@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from safe_skills.experiments import bench_loop
+from safe_skills.experiments import bench_loop, graph_processes
 from safe_skills.experiments.bench import BENCHMARKS
 from safe_skills.nodes.summary import HOPS
 from safe_skills.systems import NodeSpec, find_system
@@ -63,7 +63,7 @@ def test_the_encoder_is_timed_with_one_thread_and_the_setting_comes_back(system)
 
 def test_a_node_gets_its_parameters_and_those_that_were_asked_for():
     spec = NodeSpec("cem_planner", {"checkpoint": "c", "threads": 1, "profile": ""})
-    words = bench_loop._node_command(spec, "ls3_cable.yaml", {"threads": 2})
+    words = graph_processes.node_command(spec, "ls3_cable.yaml", {"threads": 2})
     assert words[2] == "safe_skills.nodes.cem_planner"
     assert 'checkpoint:="c"' in words and "threads:=2" in words
     assert not any(word.startswith("profile") for word in words)
