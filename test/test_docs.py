@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
+from gate_codes import reason_codes
 
 from safe_skills.cli import COMMANDS
 from safe_skills.data.episodes import KINDS
@@ -21,7 +22,7 @@ from safe_skills.ls3.config import PROFILES, LS3Config, PlannerConfig
 from safe_skills.nodes.base import AUTOSTART
 from safe_skills.nodes.composed import node_class
 from safe_skills.safer.config import SaferConfig
-from safe_skills.safety import GateLimits, GateState, standard_checks
+from safe_skills.safety import FORMS, GateState
 from safe_skills.systems import LAUNCH_OPTIONS, SYSTEMS, find_system
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,21 +226,22 @@ def test_targets_of_make_exist():
     assert {"run", "test"} <= used <= set(targets)
 
 
-def reason_codes():
-    everything = {"gripper": True, "context_timeout": 1.0, "eta": 1.0, "safe_set_limit": 0.5}
-    limits = GateLimits(((-1.0, 1.0), (-1.0, 1.0)), **everything)
-    for check in standard_checks(limits):
-        for code in re.findall(r"`([\w<>]+)`", type(check).__doc__.split(":")[0]):
-            yield code.replace("<source>", getattr(check, "source", ""))
-
-
 def test_every_reason_code_and_state_of_the_gate_is_explained_in_order():
-    codes = list(reason_codes())
-    assert len(codes) == len(set(codes)) >= 20
+    codes = reason_codes()
+    assert len(codes) == len(set(codes)) >= 40
+    by_heading = sections(DOCS["safety.md"], 2)
+    ordered = rows(by_heading["Reasons, in the order of their checks"])
+    assert [re.match(r"^\| `([^`]+)`", row)[1] for row in ordered] == codes
     table = [re.match(r"^\| `([^`]+)`", row)[1] for row in rows(DOCS["safety.md"])]
-    assert [code for code in table if code in codes] == codes
     assert {state.name for state in GateState} <= set(table)
-    assert "seen_contact" in table
+    assert {"seen_contact", "stop_unverified"} <= set(table)
+
+
+def test_every_check_is_in_the_table_of_rules_as_it_is():
+    for name, form in FORMS.items():
+        words = [name, form.action.name.lower(), form.least.name.lower()]
+        numbers = f"{form.triggers}, {form.releases}" if form.debounced else "1"
+        assert f"| `{words[0]}` | {words[1]} | {words[2]} | {numbers} |" in DOCS["safety.md"]
 
 
 def settings(config, section=""):

@@ -2,15 +2,22 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from safe_skills.msg import Command, LatentState, SafetyStatus, Violation
+from safe_skills.data.surprise import SurpriseModel
+from safe_skills.msg import (
+    BridgeStatus,
+    Command,
+    LatentState,
+    SafetyStatus,
+    Surprise,
+    Violation,
+)
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.conversions import (
@@ -20,63 +27,34 @@ from safe_skills.nodes.conversions import (
     nanoseconds,
 )
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
-from safe_skills.nodes.parameters import Param
-from safe_skills.nodes.supervision import NAN, Counters, Judgement, Supervisor
-from safe_skills.safety import EmergencyStop, Finding, GateCommand, GateLimits, GateState
+from safe_skills.nodes.gate_status import finding_line, status_message, violation_message
+from safe_skills.nodes.observations import NAN
+from safe_skills.nodes.publishers import PublisherWatch
+from safe_skills.nodes.supervision import SILENCE, Counters, Judgement, Supervisor
+from safe_skills.nodes.who import ParameterCall, ParameterCallers
+from safe_skills.safety import (
+    EmergencyStop,
+    Finding,
+    GateCommand,
+    GateLimits,
+    GateState,
+    HoldProof,
+)
 
-SILENCE = 0.3
-"""Seconds without a command after which the timer's judgement is the status."""
+HEARTBEAT = 0.04
+"""Longest time between two statuses [s]: the bridge lives by them."""
 
+FOREIGN = "foreign_publisher"
 
-def limit(name: str, text: str, low: float, high: float) -> Param:
-    """Return the parameter of a limit of the gate, which may be changed while it works."""
-    return Param(getattr(GateLimits, name), text, low, high, runtime=True)
-
-
-SHARED_LIMITS = {
-    "reject_factor": limit(
-        "reject_factor",
-        "Commands beyond this many times a limit are held, not made smaller.",
-        1.0,
-        100.0,
-    ),
-    "latent_timeout": limit(
-        "latent_timeout", "Age at which a latent state is stale [s].", 1e-3, 3600.0
-    ),
-    "image_timeout": limit("image_timeout", "Age at which an image is stale [s].", 1e-3, 3600.0),
-    "robot_timeout": limit(
-        "robot_timeout", "Age at which the robot's state is stale [s].", 1e-3, 3600.0
-    ),
+_BRIDGE_STATES = {
+    BridgeStatus.UNCONNECTED: "unconnected",
+    BridgeStatus.DISABLED: "disabled",
+    BridgeStatus.UNHOMED: "unhomed",
+    BridgeStatus.READY: "ready",
+    BridgeStatus.MOVING: "moving",
+    BridgeStatus.HOLDING: "holding",
+    BridgeStatus.FAULT: "fault",
 }
-
-MODEL_LIMITS = {
-    "use_constraint": Param(True, "Hold where the constraint estimator asks for it.", runtime=True),
-    "constraint_limit": limit(
-        "constraint_limit",
-        "Greatest probability of a constraint violation one step ahead.",
-        0.0,
-        1.0,
-    ),
-    "use_safe_set": Param(False, "Make commands smaller where the safe set is left.", runtime=True),
-    "safe_set_limit": Param(
-        0.5, "Least probability of being in the safe set for full motion.", 0.0, 1.0, runtime=True
-    ),
-    "safe_set_scale": limit(
-        "safe_set_scale", "Factor on commands where the safe set is left.", 0.0, 1.0
-    ),
-}
-
-
-def limits_of(node: SkillNode, names: Iterable[str]) -> dict[str, Any]:
-    """Return the limits of these names, as `GateLimits` takes them; what is not used is None."""
-    values = {name: node.param(name) for name in names}
-    for switch, checked in (
-        ("use_constraint", "constraint_limit"),
-        ("use_safe_set", "safe_set_limit"),
-    ):
-        if not values.pop(switch, True):
-            values[checked] = None
-    return values
 
 
 class Monitor(SkillNode):
@@ -93,6 +71,9 @@ class Monitor(SkillNode):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.emergency_stop = EmergencyStop()
+        self._proof = HoldProof()
+        self._surprise: SurpriseModel | None = None
+        self._callers = ParameterCallers(self, self._parameter_called)
 
     def limits(self) -> GateLimits:
         """Return the gate's limits, from the parameters of now."""
@@ -102,6 +83,17 @@ class Monitor(SkillNode):
         """Tell the supervisor the newest state of the robot, if there is a new one."""
         raise NotImplementedError
 
+    # ---- evidence that every robot has
+
+    def trust(self, model_id: str, surprise: SurpriseModel | None) -> None:
+        """Judge frames by what surprises this encoder; None where that was not calibrated."""
+        self._model_id, self._surprise = model_id, surprise
+        if surprise is None:
+            self.get_logger().info(
+                f"{model_id} has no calibration of surprise: frames that it cannot explain are not "
+                "noticed (safe-skills calibrate surprise)"
+            )
+
     def note_latent(self, message: LatentState, model_id: str, size: int) -> None:
         """Tell the supervisor of a latent state of `size` numbers, if it is of this model."""
         try:
@@ -109,30 +101,73 @@ class Monitor(SkillNode):
         except ValueError as error:
             self.refuse("latent refused", f"latent state refused: {error}")
             return
-        self.supervisor.latent(time.monotonic(), nanoseconds(message.header.stamp), mean)
+        self.supervisor.seen.latent(time.monotonic(), nanoseconds(message.header.stamp), mean)
+        if self._surprise is not None:
+            # From the latent itself: an encoder that is wrong need not say so.
+            distance = self._surprise.latent_distance_of(mean)
+            self.supervisor.seen.latent_distance = distance
+
+    def _note_surprise(self, message: Surprise) -> None:
+        if message.model_id != self._model_id:
+            self.refuse(
+                "surprise refused",
+                f"surprise refused: expected that of {self._model_id}, got {message.model_id}",
+            )
+            return
+        self.supervisor.seen.reconstruction_error = message.reconstruction_error
+
+    def surprise_limits(self) -> dict[str, float | None]:
+        """Return the limits of the encoder's surprise, as `GateLimits` takes them."""
+        factor, model = self.param("surprise_factor"), self._surprise
+        if model is None or not factor:
+            return {"reconstruction_limit": None, "latent_distance_limit": None}
+        reconstruction = model.reconstruction_limit
+        return {
+            "reconstruction_limit": None if isnan(reconstruction) else factor * reconstruction,
+            "latent_distance_limit": factor * model.latent_distance_limit,
+        }
+
+    def _note_bridge(self, message: BridgeStatus) -> None:
+        state = _BRIDGE_STATES.get(message.state, "fault")
+        now = time.monotonic()
+        self.supervisor.seen.bridge(now, state, message.set_point, message.goal)
+
+    def hold_seen(self) -> None:
+        """Take note that the robot was told to hold, on its own topic."""
+        self._proof.hold_seen()
+
+    # ---- the gate
 
     def open_gate(self, supervisor: Supervisor) -> None:
         """Open the gate's own topics and services, after those of the evidence."""
         self.supervisor = supervisor
         self._start = 0
-        self._last_command = -float("inf")
+        self._last_command = self._told_at = -float("inf")
         self._last: Judgement | None = None
+        self._said: SafetyStatus | None = None
         self._untold: deque[tuple[Judgement, Counters, Command, float]] = deque()
         self._tell = self.later(self._report_judgements)
         self._safe = self.advertise(Command, "command_safe", qos.COMMAND)
         self._status = self.advertise(SafetyStatus, "safety_status", qos.STATUS)
         self._violations = self.advertise(Violation, "violation", qos.EVENT)
+        self.subscribe(BridgeStatus, "bridge_status", self._note_bridge, qos.STATUS)
+        self.subscribe(Surprise, "surprise", self._note_surprise, qos.IMAGE)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
+        self._watch = PublisherWatch(self, {"command_safe": Command}, self._foreign)
         # Commands last: who hears of them has found the evidence before.
         self.subscribe(Command, "command", self._judge, qos.COMMAND)
         self.serve(Trigger, "~/e_stop", self._e_stop)
         self.serve(Trigger, "~/reset", self._reset)
-        self.every(0.1, self._look)
+        self.every(HEARTBEAT, self._look)
         self.diagnostics.add("gate", self._report_gate)
 
     def parameters_changed(self, names: set[str]) -> None:
         """Judge by the new limits from the next command on."""
         self.supervisor.limits = self.limits()
+
+    def _parameter_called(self, call: ParameterCall) -> None:
+        line = f"parameter {call.name} set to {call.value!r} by {call.caller}"
+        self.get_logger().warning(f"{line}: refused" if call.refused else line)
 
     def new_episode(self, stamp: int) -> None:
         """Do what is to be done between two episodes, before the one of `stamp` [ns] begins."""
@@ -165,7 +200,7 @@ class Monitor(SkillNode):
         self._last = judgement
         latency = self._age(message.header.stamp)
         # Where the bridge shares this thread, it moves the robot before anything is reported.
-        self._untold.append((judgement, replace(self.supervisor.counters), message, latency))
+        self._untold.append((judgement, self.supervisor.counters.copy(), message, latency))
         self._tell()
 
     def _report_judgements(self) -> None:
@@ -177,78 +212,92 @@ class Monitor(SkillNode):
 
     def _look(self) -> None:
         now = time.monotonic()
-        if now - self._last_command < SILENCE:
+        self._prove(now)
+        if now - self._told_at < 0.9 * HEARTBEAT:
             return
         self.read_robot()
-        judgement = self._publish_look(now)
+        self._report_judgements()
+        judgement = self.supervisor.look(now)
+        last, said = self._last, self._said
+        silent = now - self._last_command >= SILENCE
+        if not silent and last is not None and said is not None:
+            if judgement.decision.state <= last.decision.state:
+                # Nothing got worse since the last command: what was said of it still holds.
+                self._status.publish(said)
+                self._told_at = now
+                return
+        self._publish_look(judgement)
         for finding in judgement.begun:
             # Before the first frame everything is missing; the status says so, a log need not.
             if not finding.code.endswith(("_missing", "_unknown")):
-                self.get_logger().warning(_line(finding))
+                self.get_logger().warning(finding_line(finding), throttle_duration_sec=1.0)
 
-    def _publish_look(self, now: float) -> Judgement:
-        self._report_judgements()
-        self._last = judgement = self.supervisor.look(now)
+    def _publish_look(self, judgement: Judgement) -> None:
+        self._last = judgement
         stamp = self.get_clock().now().to_msg()
         self._publish_status(judgement, self.supervisor.counters, stamp, NAN)
-        return judgement
 
     def _publish_status(
         self, judgement: Judgement, counters: Counters, stamp: Time, latency: float
     ) -> None:
-        limits = self.supervisor.limits
-        self._status.publish(
-            SafetyStatus(
-                header=Header(stamp=stamp, frame_id=TASK_FRAME),
-                state=int(judgement.decision.state),
-                reasons=list(judgement.decision.reasons),
-                constraint_probability=judgement.constraint,
-                predicted_constraint_probability=judgement.predicted_constraint,
-                safe_set_probability=judgement.safe_set,
-                constraint_limit=_or_nan(limits.constraint_limit),
-                safe_set_limit=_or_nan(limits.safe_set_limit),
-                eta=_or_nan(limits.eta),
-                abstract_action=judgement.abstract_action,
-                reconstruction_error=NAN,
-                reconstruction_limit=NAN,
-                latent_distance=NAN,
-                latent_distance_limit=NAN,
-                tracking_error=NAN,
-                tracking_limit=NAN,
-                scale=1.0,
-                latency=latency,
-                commands_received=counters.received,
-                commands_passed=counters.passed,
-                commands_limited=counters.limited,
-                commands_held=counters.held,
-                commands_stopped=counters.stopped,
-                violations=counters.violations,
-                seen_contacts=counters.seen_contacts,
-            )
+        stop = self.emergency_stop
+        self._told_at = time.monotonic()
+        self._proof.note(stop.stopped, self._told_at)
+        self._said = status_message(
+            judgement,
+            self.supervisor.limits,
+            counters,
+            stamp,
+            latency,
+            stop,
+            self._proof.verified,
         )
+        self._status.publish(self._said)
 
     def report_violation(self, finding: Finding, header: Header, command: Command) -> None:
         """Publish a finding that has begun, and log it."""
-        self._violations.publish(
-            Violation(
-                header=header,
-                kind=finding.code,
-                value=finding.value,
-                limit=finding.limit,
-                command=command,
-            )
-        )
-        self.get_logger().warning(_line(finding), throttle_duration_sec=1.0)
+        self._violations.publish(violation_message(finding, header, command))
+        self.get_logger().warning(finding_line(finding), throttle_duration_sec=1.0)
 
     def _age(self, stamp: Time) -> float:
         return 1e-9 * (self.get_clock().now().nanoseconds - nanoseconds(stamp))
 
     # ---- emergency stop
 
+    def stop(self, cause: str, stands: bool) -> None:
+        """Say whether a cause of an emergency stop stands, and say at once what is true now."""
+        before = self.emergency_stop.stopped
+        self.emergency_stop.set_cause(cause, stands)
+        if self.emergency_stop.stopped != before:
+            self._say_now()
+
+    def _say_now(self) -> None:
+        self._report_judgements()
+        self._publish_look(self.supervisor.look(time.monotonic()))
+
+    def _foreign(self, lines: list[str]) -> None:
+        for line in lines:
+            self.get_logger().error(f"foreign publisher: {line}")
+        self.stop(FOREIGN, bool(lines))
+
+    def _prove(self, now: float) -> None:
+        self._proof.note(self.emergency_stop.stopped, now)
+        if self._proof.fails(now):
+            self.get_logger().error(
+                "the emergency stop did not reach the robot: its topic carried no hold; "
+                "stop it by its own means"
+            )
+            unproven = Finding("stop_unverified", GateState.STOPPED, self._proof.patience, 0.0)
+            self._violations.publish(
+                violation_message(
+                    unproven, Header(stamp=self.get_clock().now().to_msg()), Command()
+                )
+            )
+
     def _e_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.emergency_stop.trigger("operator")
         self.get_logger().error("emergency stop by the operator")
-        self._publish_look(time.monotonic())
+        self._say_now()
         response.success = self.emergency_stop.stopped
         response.message = (
             f"stopped by {self.emergency_stop.cause}; nothing passes until {self.get_name()}/reset"
@@ -258,7 +307,7 @@ class Monitor(SkillNode):
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self.emergency_stop.reset()
         self.get_logger().warning(response.message)
-        self._publish_look(time.monotonic())
+        self._say_now()
         return response
 
     def _report_gate(self, status: Status) -> None:
@@ -267,13 +316,11 @@ class Monitor(SkillNode):
             decision = self._last.decision
             level = {GateState.OK: OK, GateState.STOPPED: ERROR}.get(decision.state, WARN)
             status.merge(level, " ".join((decision.state.name, *decision.reasons)))
-        for name, count in vars(self.supervisor.counters).items():
-            status.add(name, count)
-
-
-def _line(finding: Finding) -> str:
-    return f"{finding.code}: {finding.value:.4g}, allowed {finding.limit:.4g}"
-
-
-def _or_nan(value: float | None) -> float:
-    return NAN if value is None else value
+        if self.emergency_stop.stopped and not self._proof.verified:
+            status.merge(ERROR, "the stop was not seen to reach the robot")
+        counters = self.supervisor.counters
+        for name, count in vars(counters).items():
+            if isinstance(count, int):
+                status.add(name, count)
+        for code, count in sorted(counters.causes.items()):
+            status.add(code, f"{count} ({counters.causes_episode[code]} in this episode)")

@@ -8,11 +8,13 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
+from safe_skills.data.surprise import SurpriseModel, load_surprise
 from safe_skills.data.vision import BLUE, HsvRange, hsv_mask
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.msg import Command, LatentState
+from safe_skills.msg import Command, LatentState, PlanStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of, task_position, workspace_of
 from safe_skills.nodes.base import main_for
@@ -24,13 +26,27 @@ from safe_skills.nodes.conversions import (
 )
 from safe_skills.nodes.frames import task_area
 from safe_skills.nodes.gate_models import GateModels
+from safe_skills.nodes.gate_parameters import (
+    MODEL_LIMITS,
+    SHARED_LIMITS,
+    SURPRISE_FACTOR,
+    judge_rules,
+    limit,
+    limits_of,
+    optional,
+    rules_of,
+    rules_without,
+    zones_of,
+)
 from safe_skills.nodes.model import OPENCV_PARAMETERS, checkpoint_folder, load_agent, share_cores
-from safe_skills.nodes.monitor import MODEL_LIMITS, SHARED_LIMITS, Monitor, limit, limits_of
+from safe_skills.nodes.monitor import Monitor
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor, form_of
 from safe_skills.nodes.supervision import Supervisor
 from safe_skills.safety import GateLimits
 from safe_skills.safety.colour import seen_contact
+
+DIMENSIONS = 2
 
 LIMIT_PARAMETERS = {
     **SHARED_LIMITS,
@@ -45,6 +61,13 @@ LIMIT_PARAMETERS = {
     "workspace_margin": limit(
         "workspace_margin", "How far outside the workspace the robot may be measured [m].", 0.0, 1.0
     ),
+    "velocity_limit": optional(0.45, "Greatest path in velocity_window, by time [m/s]", 10.0),
+    "acceleration_limit": optional(12.0, "Greatest change of speed by time [m/s^2]", 1000.0),
+    "tracking_limit": optional(0.05, "How far the tool may be measured from its way [m]", 1.0),
+    "frozen_limit": optional(
+        0.05, "How far the tool may move while the picture stays the same [m]", 1.0
+    ),
+    "plan_timeout": optional(0.0, "Age at which a plan is stale [s]", 3600.0),
     **MODEL_LIMITS,
 }
 
@@ -56,17 +79,17 @@ class _Gate:
     model_id: str
     agent: LS3Agent
     models: GateModels
+    surprise: SurpriseModel | None
 
 
 class SafetyMonitor(Monitor):
     """Judges every command by limits, by fresh evidence and by the learned estimators.
 
-    Subscribes `command`, `latent`, `camera/image_raw`, `ARM/measured_cp` and `episode_start`;
-    publishes `command_safe`, `safety_status` and `violation`. In HOLD a command is answered by "no
-    motion"; in STOPPED, after `~/e_stop` and until `~/reset`, by nothing. The status is true in
-    silence, too: a timer judges the evidence while no command comes. It has a model of its own, so
-    that a planner cannot talk it into anything; a checkpoint set while the node runs is used from
-    the next `episode_start` on. Contacts seen by colour are counted, not acted on.
+    Subscribes `command`, `latent`, `surprise`, `plan_status`, `camera/image_raw`,
+    `ARM/measured_cp`, `ARM/hold`, `bridge_status` and `episode_start`; publishes `command_safe`,
+    `safety_status` and `violation`. It has a model of its own, so that a planner cannot talk it
+    into anything; a checkpoint set while the node runs is used from the next `episode_start` on.
+    Contacts seen by colour are counted, not acted on.
     """
 
     NAME = "safety_monitor"
@@ -75,6 +98,16 @@ class SafetyMonitor(Monitor):
         **OPENCV_PARAMETERS,
         **ARM_PARAMETERS,
         **LIMIT_PARAMETERS,
+        "surprise_factor": SURPRISE_FACTOR,
+        "keep_out": Param(
+            [0.0, 0.0, 0.0, 0.0],
+            "Zones that no step may enter, in the task frame: xmin, xmax, ymin, ymax [m] each; "
+            "zeros: none.",
+            low=-10.0,
+            high=10.0,
+            runtime=True,
+        ),
+        "checks": rules_without("gripper", "context", "abstract_action"),
         "crop": CAMERA_PARAMETERS["crop"],
         "obstacle_hsv": Param(
             [entry for bounds in BLUE for triple in bounds for entry in triple],
@@ -92,6 +125,7 @@ class SafetyMonitor(Monitor):
         share_cores(self)
         self._successor = Successor(self, self._load, _form, self._use)
         self._agent = self._successor.model.agent
+        self.trust(self._agent.model_id, self._successor.model.surprise)
         self._arm = arm_of(self)
         self._obstacle = hsv_ranges("obstacle_hsv", self.param("obstacle_hsv"))
         self._pose: tuple[float, PoseStamped] | None = None
@@ -100,12 +134,17 @@ class SafetyMonitor(Monitor):
         self.subscribe(Image, "camera/image_raw", self._look_for_contact, qos.IMAGE)
         measured = f"{self.param('arm')}/measured_cp"
         self.subscribe(PoseStamped, measured, self._measured, qos.CRTK_STATE_LATEST)
+        self.subscribe(PlanStatus, "plan_status", self._plan, qos.COMMAND)
+        self.subscribe(Empty, f"{self.param('arm')}/hold", self._hold, qos.COMMAND)
         self.serve(Trigger, "~/reload", self._successor.reload)
         models = self._successor.model.models
         self.open_gate(Supervisor(self.limits(), models, self.emergency_stop))
 
     def judge_parameters(self, values: dict[str, Any]) -> None:
-        """Load a new checkpoint, or refuse it."""
+        """Load a new checkpoint, or refuse it; refuse rules and zones that are none."""
+        judge_rules(values)
+        if "keep_out" in values:
+            zones_of(values["keep_out"], DIMENSIONS)
         self._successor.judge(values)
 
     def parameters_changed(self, names: set[str]) -> None:
@@ -118,23 +157,39 @@ class SafetyMonitor(Monitor):
         self._successor.take_up()
 
     def _load(self, checkpoint: str) -> _Gate:
-        agent = load_agent(self, checkpoint_folder(checkpoint))
-        return _Gate(agent.model_id, agent, GateModels(agent))
+        folder = checkpoint_folder(checkpoint)
+        agent = load_agent(self, folder)
+        surprise = load_surprise(folder, agent.model_id)
+        return _Gate(agent.model_id, agent, GateModels(agent), surprise)
 
     def _use(self, model: _Gate) -> None:
         self._agent = model.agent
-        self.supervisor.use(model.models)
+        self.trust(model.model_id, model.surprise)
+        self.supervisor.seen.use(model.models)
+        self.supervisor.limits = self.limits()
 
     def limits(self) -> GateLimits:
         """Return the gate's limits, from the parameters of now."""
         return GateLimits(
-            workspace_of(self), frame_id=TASK_FRAME, **limits_of(self, LIMIT_PARAMETERS)
+            workspace_of(self),
+            frame_id=TASK_FRAME,
+            keep_out=zones_of(self.param("keep_out"), DIMENSIONS),
+            rules=rules_of(self),
+            **limits_of(self, LIMIT_PARAMETERS),
+            **self.surprise_limits(),
         )
 
     # ---- evidence
 
     def _latent(self, message: LatentState) -> None:
         self.note_latent(message, self._agent.model_id, self._agent.latent_dim)
+
+    def _plan(self, message: PlanStatus) -> None:
+        feasible = message.outcome == PlanStatus.FEASIBLE
+        self.supervisor.seen.plan(time.monotonic(), feasible)
+
+    def _hold(self, _: Empty) -> None:
+        self.hold_seen()
 
     def _measured(self, message: PoseStamped) -> None:
         # A hundred come in a second; only the newest before a judgement is read.
@@ -146,7 +201,7 @@ class SafetyMonitor(Monitor):
             return
         (received, message), self._pose = self._pose, None
         try:
-            self.supervisor.robot(received, task_position(self._arm, message))
+            self.supervisor.seen.robot(received, task_position(self._arm, message))
         except ValueError as error:
             self.refuse("measured_cp refused", f"measured_cp refused: {error}")
 
@@ -157,7 +212,7 @@ class SafetyMonitor(Monitor):
         except ValueError as error:
             self.refuse("image refused", f"image refused: {error}")
             return
-        self.supervisor.image(time.monotonic())
+        self.supervisor.seen.received("image", time.monotonic())
         stamp = nanoseconds(message.header.stamp)
         if stamp == self._last_image:
             return

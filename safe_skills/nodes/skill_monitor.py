@@ -1,11 +1,15 @@
 """Node: the gate between a skill prior's decoder and an arm behind ROS 2 controllers."""
 
+import math
 import sys
 import time
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
 
+from safe_skills.data.surprise import load_surprise
 from safe_skills.ls3.watcher import Watcher
 from safe_skills.msg import AbstractAction, LatentState, SafetyContext
 from safe_skills.nodes import qos
@@ -13,21 +17,34 @@ from safe_skills.nodes.base import main_for
 from safe_skills.nodes.conversions import TASK_FRAME, nanoseconds
 from safe_skills.nodes.decoding import largest_entry
 from safe_skills.nodes.gate_models import GateModels
+from safe_skills.nodes.gate_parameters import (
+    SHARED_LIMITS,
+    SURPRISE_FACTOR,
+    judge_rules,
+    limit,
+    limits_of,
+    optional,
+    rules_of,
+    rules_without,
+    zones_of,
+)
 from safe_skills.nodes.joints import (
     ARM5_PARAMETERS,
     arm5_of,
+    points_from_trajectory,
     reading_from_message,
     workspace_of,
 )
 from safe_skills.nodes.model import MODEL_PARAMETERS, checkpoint_folder
-from safe_skills.nodes.monitor import SHARED_LIMITS, Monitor, limit, limits_of
+from safe_skills.nodes.monitor import Monitor
+from safe_skills.nodes.observations import Classifiers
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.skill_conversions import (
     abstract_action_from_message,
     context_from_message,
 )
 from safe_skills.nodes.skill_model import BOUND_PARAMETERS, bound_of, load_prior
-from safe_skills.nodes.supervision import Classifiers, Supervisor
+from safe_skills.nodes.supervision import Supervisor
 from safe_skills.robots.arm5 import STEP_LIMIT
 from safe_skills.safety import GateLimits
 
@@ -50,6 +67,18 @@ STEP_LIMITS = {
         0.0,
         10.0,
         runtime=True,
+    ),
+    "velocity_limit": optional(
+        25.0, "Greatest path in velocity_window, by time [full steps/s]", 1000.0
+    ),
+    "acceleration_limit": optional(
+        800.0, "Greatest change of speed by time [full steps/s^2]", 10000.0
+    ),
+    "tracking_limit": optional(
+        3.0, "How far the tool may be measured from its way [full steps]", 100.0
+    ),
+    "frozen_limit": optional(
+        3.0, "How far the tool may move while the picture stays the same [full steps]", 100.0
     ),
 }
 WATCHER_LIMITS = {
@@ -85,6 +114,10 @@ LIMIT_PARAMETERS = {
     ),
     **STEP_LIMITS,
 }
+
+
+HELD = 0.05
+"""A trajectory that ends so near the measured joints tells the arm to stay there [rad]."""
 
 
 class WatchedCommands:
@@ -129,6 +162,16 @@ class SkillMonitor(Monitor):
             "the name of a shipped one; empty: none.",
         ),
         **WATCHER_LIMITS,
+        "surprise_factor": SURPRISE_FACTOR,
+        "keep_out": Param(
+            [0.0] * 6,
+            "Zones that no step may enter, in the arm's frame: xmin, xmax, ymin, ymax, zmin, zmax "
+            "[m] each; zeros: none.",
+            low=-10.0,
+            high=10.0,
+            runtime=True,
+        ),
+        "checks": rules_without("plan", "plan_infeasible"),
     }
 
     def configure(self) -> None:
@@ -136,8 +179,11 @@ class SkillMonitor(Monitor):
         self._prior = load_prior(self)
         self._eta = bound_of(self, self._prior)
         self._watcher = self._load_watcher()
+        folder = checkpoint_folder(self.param("checkpoint"))
+        self.trust(self._prior.model_id, load_surprise(folder, self._prior.model_id))
         self._arm = arm5_of(self)
         self._joints: tuple[float, JointState] | None = None
+        self._newest_joints = JointState()
         # Every latent and abstract action is remembered by stamp: none may be dropped.
         self.subscribe(LatentState, "latent", self._latent, qos.LATENT_WINDOW)
         self.subscribe(Image, "camera/image_raw", self._image, qos.IMAGE)
@@ -145,6 +191,9 @@ class SkillMonitor(Monitor):
         if self._prior.context_size:
             self.subscribe(SafetyContext, "safety_context", self._take_context, qos.COMMAND)
         self.subscribe(AbstractAction, "abstract_action", self._take_abstract_action, qos.LOG)
+        self.subscribe(
+            JointTrajectory, "arm_controller/joint_trajectory", self._trajectory, qos.COMMAND
+        )
         watcher = self._watcher
         models = None if watcher is None else WatchedCommands(GateModels(watcher))
         self.open_gate(Supervisor(self.limits(), models, self.emergency_stop))
@@ -174,9 +223,22 @@ class SkillMonitor(Monitor):
             units=tuple(STEP_LIMIT),
             gripper=True,
             eta=self._eta,
+            keep_out=self._zones(),
+            rules=rules_of(self),
             **values,
             **self._watcher_limits(),
+            **self.surprise_limits(),
         )
+
+    def judge_parameters(self, values: dict[str, Any]) -> None:
+        """Refuse rules and zones that are none."""
+        judge_rules(values)
+        if "keep_out" in values:
+            zones_of(values["keep_out"], 3)
+
+    def _zones(self) -> tuple[tuple[tuple[float, float], ...], ...]:
+        # Whatever the yaw.
+        return tuple((*zone, (-math.inf, math.inf)) for zone in zones_of(self.param("keep_out"), 3))
 
     def _watcher_limits(self) -> dict[str, float | None]:
         if self._watcher is None:
@@ -201,17 +263,31 @@ class SkillMonitor(Monitor):
         except ValueError as error:
             self.refuse("joint_states refused", f"joint_states refused: {error}")
             return
-        self.supervisor.robot(received, position)
+        self.supervisor.seen.robot(received, position)
 
     def _latent(self, message: LatentState) -> None:
         self.note_latent(message, self._prior.model_id, self._prior.config.encoder.features)
 
     def _image(self, message: Image) -> None:
-        self.supervisor.image(time.monotonic())
+        self.supervisor.seen.received("image", time.monotonic())
 
     def _measured(self, message: JointState) -> None:
         # A hundred come in a second; only the newest before a judgement is read.
         self._joints = (time.monotonic(), message)
+        self._newest_joints = message
+
+    def _trajectory(self, message: JointTrajectory) -> None:
+        if not self.emergency_stop.stopped:
+            return
+        now = self.get_clock().now().nanoseconds
+        try:
+            here = reading_from_message(self._arm, self._newest_joints).joints
+            there, _ = points_from_trajectory(message, self._arm.joint_names, now)
+        except ValueError as error:
+            self.refuse("trajectory refused", f"trajectory refused: {error}")
+            return
+        if len(there) and np.abs(there[-1] - here).max() <= HELD:
+            self.hold_seen()
 
     def _take_context(self, message: SafetyContext) -> None:
         try:
@@ -219,7 +295,7 @@ class SkillMonitor(Monitor):
         except ValueError as error:
             self.refuse("safety_context refused", f"safety context refused: {error}")
             return
-        self.supervisor.context(time.monotonic())
+        self.supervisor.seen.received("context", time.monotonic())
 
     def _take_abstract_action(self, message: AbstractAction) -> None:
         try:
@@ -227,7 +303,7 @@ class SkillMonitor(Monitor):
         except ValueError as error:
             self.refuse("abstract_action refused", f"abstract action refused: {error}")
             return
-        self.supervisor.abstract_action(nanoseconds(message.header.stamp), largest_entry(z))
+        self.supervisor.seen.abstract_action(nanoseconds(message.header.stamp), largest_entry(z))
 
 
 def main() -> int:

@@ -1,19 +1,16 @@
-"""Gathers what the gate judges by, judges commands, and counts. No ROS and no clock in here."""
+"""Judges commands by what was observed, latches stops, and counts. No ROS and no clock in here."""
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from safe_skills.nodes.observations import NAN, Belief, Classifiers, Observations
 from safe_skills.safety import (
     Decision,
     EmergencyStop,
-    Evidence,
     Finding,
     Gate,
     GateCommand,
@@ -21,31 +18,20 @@ from safe_skills.safety import (
     GateState,
 )
 
-REMEMBERED = 16
-"""Latents and abstract actions kept by stamp: a command may answer an image that is not the newest.
-"""
+SILENCE = 0.3
+"""Seconds without a command after which the judgement in silence is the status."""
 
-NAN = math.nan
-
-
-class Classifiers(Protocol):
-    """What the supervisor asks of a learned model (`LS3Agent` has it)."""
-
-    action_limit: np.ndarray
-
-    def constraint_probability(self, mean: np.ndarray) -> float:
-        """Probability that a latent (d,) breaks the constraint."""
-
-    def safe_set_probability(self, mean: np.ndarray) -> float:
-        """Probability that a latent (d,) is in the safe set."""
-
-    def predicted_constraint_probability(self, mean: np.ndarray, action: np.ndarray) -> float:
-        """The first of these, one step ahead under an action (A,)."""
+LATCH = "emergency_stop"
 
 
 @dataclass
 class Counters:
-    """Commands by treatment, and events; all since start."""
+    """Commands by treatment, and events; since start where the name does not say otherwise.
+
+    Attributes:
+        causes: how often each reason began.
+        causes_episode: the same in this episode.
+    """
 
     received: int = 0
     passed: int = 0
@@ -53,12 +39,21 @@ class Counters:
     held: int = 0
     stopped: int = 0
     violations: int = 0
+    violations_episode: int = 0
     seen_contacts: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    causes_episode: Counter[str] = field(default_factory=Counter)
+
+    def copy(self) -> Counters:
+        """A copy that goes on counting by itself."""
+        return replace(
+            self, causes=Counter(self.causes), causes_episode=Counter(self.causes_episode)
+        )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A decision with the probabilities behind it; NaN where unknown.
+    """A decision with the numbers behind it; NaN where unknown.
 
     Attributes:
         decision: the gate's.
@@ -66,7 +61,11 @@ class Judgement:
         predicted_constraint: one step ahead, under the command.
         safe_set: of the present frame.
         abstract_action: max |z| that the command was decoded from.
-        begun: findings that the judgement before this one did not have.
+        reconstruction_error: of the newest frame that the encoder judged.
+        latent_distance: of the newest latent from those of training.
+        tracking_error: distance of the robot from the way that it was sent [units].
+        command_rate: commands in the last second [Hz].
+        begun: findings that the judgement before this one did not have, observed ones last.
     """
 
     decision: Decision
@@ -74,14 +73,11 @@ class Judgement:
     predicted_constraint: float = NAN
     safe_set: float = NAN
     abstract_action: float = NAN
+    reconstruction_error: float = NAN
+    latent_distance: float = NAN
+    tracking_error: float = NAN
+    command_rate: float = 0.0
     begun: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Belief:
-    mean: np.ndarray
-    constraint: float
-    safe_set: float
 
 
 class Supervisor:
@@ -94,24 +90,25 @@ class Supervisor:
         limits: of the gate.
         models: give the probabilities; None where there are none, and the limits ask for none.
         emergency_stop: kept by the caller, since it outlives a reconfiguration.
+
+    Attributes:
+        seen: what the gate judges by; the caller tells it what comes.
+        counters: by treatment and by cause.
     """
 
     def __init__(
         self, limits: GateLimits, models: Classifiers | None, emergency_stop: EmergencyStop
     ) -> None:
-        self._emergency_stop = emergency_stop
+        self.seen = Observations(models)
         self.counters = Counters()
+        self._emergency_stop = emergency_stop
         self._gate = Gate(limits)
-        self._models = models
-        self._received: dict[str, float] = {}
-        self._position: np.ndarray | None = None
-        self._beliefs: OrderedDict[int, _Belief] = OrderedDict()
-        self._abstract_actions: OrderedDict[int, float] = OrderedDict()
         self._start = 0
         self._judged: int | None = None
-        self._before: np.ndarray | None = None
-        self._passed: np.ndarray | None = None
+        self._judged_at = -float("inf")
+        # Judgements with and without a command see different rules, so each has its own memory.
         self._active: dict[bool, frozenset[str]] = {True: frozenset(), False: frozenset()}
+        self._stopping: dict[bool, frozenset[str]] = {True: frozenset(), False: frozenset()}
         self._contact = False
 
     @property
@@ -121,57 +118,19 @@ class Supervisor:
 
     @limits.setter
     def limits(self, limits: GateLimits) -> None:
-        self._gate = Gate(limits)
-
-    def use(self, models: Classifiers) -> None:
-        """Judge by other models; what the old ones said of past latents is forgotten."""
-        self._models = models
-        self._beliefs.clear()
+        self._gate = Gate(limits, before=self._gate)
 
     def start_episode(self, stamp: int) -> None:
-        """Forget the attempt before: its latents and what was last let through."""
+        """Forget the attempt before: its latents, what was last let through, its counts."""
         if stamp < self._start:
             return
+        if stamp > self._start:
+            self.counters.violations_episode = 0
+            self.counters.causes_episode.clear()
         self._start = stamp
-        self._before = self._passed = self._judged = None
+        self._judged = None
         self._contact = False
-        for kept in (self._beliefs, self._abstract_actions):
-            for old in [key for key in kept if key < stamp]:
-                del kept[old]
-
-    def image(self, now: float) -> None:
-        """Note that an image came."""
-        self._received["image"] = now
-
-    def robot(self, now: float, position: Sequence[float] | np.ndarray) -> None:
-        """Note the measured position (A,) in the task frame [m]."""
-        self._received["robot"] = now
-        self._position = np.asarray(position, np.float64)
-
-    def latent(self, now: float, stamp: int, mean: np.ndarray) -> None:
-        """Note a latent (d,) and what the models say of it."""
-        self._received["latent"] = now
-        if stamp not in self._beliefs:
-            models = self._models
-            probabilities = (NAN, NAN)
-            if models is not None:
-                probabilities = (
-                    models.constraint_probability(mean),
-                    models.safe_set_probability(mean),
-                )
-            self._beliefs[stamp] = _Belief(mean, *probabilities)
-        _forget_oldest(self._beliefs)
-
-    def context(self, now: float) -> None:
-        """Note that a safety context came."""
-        self._received["context"] = now
-
-    def abstract_action(self, stamp: int, largest: float) -> None:
-        """Note max |z| of an abstract action; of several for one image the largest counts."""
-        before = self._abstract_actions.get(stamp, 0.0)
-        # A NaN stays a NaN, and is nothing that passes.
-        self._abstract_actions[stamp] = largest if math.isnan(largest) else max(before, largest)
-        _forget_oldest(self._abstract_actions)
+        self.seen.start_episode(stamp)
 
     def contact(self, seen: bool) -> Finding | None:
         """Count a frame in which cable and obstacle touch; a finding where that begins."""
@@ -193,67 +152,89 @@ class Supervisor:
             return None
         repeated = stamp == self._judged
         if not repeated:
-            self._judged, self._before = stamp, self._passed
-        belief = self._beliefs.get(stamp)
+            self._judged, self._judged_at = stamp, now
+            self.seen.asked(now)
+        belief = self.seen.belief(stamp)
         predicted = NAN if belief is None else self._predict(belief.mean, command)
-        largest = self._abstract_actions.get(stamp)
-        judgement = self._judgement(now, command, belief, predicted, largest)
-        self._passed = judgement.decision.action
+        judgement = self._judgement(now, stamp, command, predicted, counts=not repeated)
+        action = judgement.decision.action
+        self.seen.passed(now, action, self._gate.length(action))
         if not repeated:
             self._count(judgement.decision)
         return judgement
 
     def look(self, now: float) -> Judgement:
         """Judge the evidence alone: what is true while no command comes."""
-        newest = next(reversed(self._beliefs.values()), None)
-        return self._judgement(now, None, newest, NAN, None)
+        silent = now - self._judged_at >= SILENCE
+        if silent:
+            # Whoever asked for what must not be has fallen silent.
+            self._latch(True, frozenset())
+        return self._judgement(now, None, None, NAN, counts=silent)
 
     def _judgement(
         self,
         now: float,
+        stamp: int | None,
         command: GateCommand | None,
-        belief: _Belief | None,
         predicted: float,
-        abstract_action: float | None,
+        *,
+        counts: bool,
     ) -> Judgement:
-        constraint = NAN if belief is None else belief.constraint
-        safe_set = NAN if belief is None else belief.safe_set
-        evidence = Evidence(
-            now=now,
-            latent_received=self._received.get("latent"),
-            image_received=self._received.get("image"),
-            robot_received=self._received.get("robot"),
-            context_received=self._received.get("context"),
-            abstract_action=abstract_action,
-            latent_matches=belief is not None,
-            constraint_probability=constraint,
-            predicted_constraint_probability=predicted,
-            safe_set_probability=safe_set,
-            position=self._position,
-            previous_action=self._before,
+        seen, limits = self.seen, self._gate.limits
+        evidence = replace(
+            seen.evidence(now, limits, stamp, predicted),
+            violations=self.counters.violations_episode,
             emergency_stop=self._emergency_stop.stopped,
         )
-        decision = self._gate.check(command, evidence)
-        largest = NAN if abstract_action is None else abstract_action
-        begun = self._begun(decision, command)
-        return Judgement(decision, constraint, predicted, safe_set, largest, begun)
+        decision = self._gate.check(command, evidence, counts)
+        self._latch(command is not None, frozenset(_stops(decision)))
+        belief = seen.belief(stamp) or Belief(np.empty(0), NAN, NAN)
+        largest = evidence.abstract_action
+        return Judgement(
+            decision,
+            belief.constraint,
+            predicted,
+            belief.safe_set,
+            NAN if largest is None else largest,
+            seen.reconstruction_error,
+            seen.latent_distance,
+            seen.tracking_error(limits.units),
+            evidence.command_rate,
+            self._begun(decision, command is not None),
+        )
 
-    def _begun(self, decision: Decision, command: GateCommand | None) -> tuple[Finding, ...]:
-        # Judgements with and without a command see different rules, so each has its own memory.
-        kind = command is not None
-        before, self._active[kind] = self._active[kind], frozenset(decision.reasons)
-        begun = tuple(finding for finding in decision.findings if finding.code not in before)
-        if kind:
-            self.counters.violations += len(begun)
+    def _latch(self, commanded: bool, stops: frozenset[str]) -> None:
+        """Latch the stop for rules that ask for it; their causes stand until they are kept."""
+        before, self._stopping[commanded] = self._stopping[commanded], stops
+        for code in stops | before:
+            stands = code in self._stopping[True] or code in self._stopping[False]
+            self._emergency_stop.set_cause(code, stands)
+
+    def _begun(self, decision: Decision, commanded: bool) -> tuple[Finding, ...]:
+        findings = (*decision.findings, *decision.observed)
+        before, other = self._active[commanded], self._active[not commanded]
+        self._active[commanded] = frozenset(finding.code for finding in findings)
+        begun = tuple(finding for finding in findings if finding.code not in before)
+        counters = self.counters
+        for finding in begun:
+            if finding.code not in other:
+                counters.causes[finding.code] += 1
+                counters.causes_episode[finding.code] += 1
+            if commanded:
+                counters.violations += 1
+                holds = finding.state >= GateState.HOLD
+                own = finding.code not in (LATCH, "violation_budget")
+                counters.violations_episode += holds and own
         return begun
 
     def _predict(self, mean: np.ndarray, command: GateCommand) -> float:
-        if self._models is None:
+        models = self.seen.models
+        if models is None:
             return NAN
         action = np.asarray(command.action, np.float64)
-        if action.shape != np.shape(self._models.action_limit) or not np.isfinite(action).all():
+        if action.shape != np.shape(models.action_limit) or not np.isfinite(action).all():
             return NAN
-        return self._models.predicted_constraint_probability(mean, action)
+        return models.predicted_constraint_probability(mean, action)
 
     def _count(self, decision: Decision) -> None:
         counters = self.counters
@@ -268,6 +249,9 @@ class Supervisor:
             counters.stopped += 1
 
 
-def _forget_oldest(kept: OrderedDict) -> None:
-    while len(kept) > REMEMBERED:
-        kept.popitem(last=False)
+def _stops(decision: Decision) -> list[str]:
+    return [
+        finding.code
+        for finding in decision.findings
+        if finding.state == GateState.STOPPED and finding.code != LATCH
+    ]

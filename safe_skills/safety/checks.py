@@ -1,15 +1,16 @@
-"""The gate's rules, each a small object with reason codes of its own.
+"""What a check is, and the checks of a command's form and of the evidence behind it.
 
-A check sees the displacement, in units of `GateLimits.units`, as the checks before it left it; the
-gripper's entry has a check of its own. It may shorten the action, component by
-component towards zero and never beyond, so that no later check can undo what an earlier one made
-sure of; or it may forbid motion, with a finding of state HOLD or STOPPED.
+A check is a small object with reason codes of its own. It sees the displacement, in units of
+`GateLimits.units`, as the checks before it left it; the gripper's entry has a check of its own. It
+may shorten the action, component by component towards zero and never beyond, so that no later check
+can undo what an earlier one made sure of; or it may forbid motion, with a finding of state HOLD or
+STOPPED. What a finding comes to is said by the check's rule (`rules.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,11 +22,8 @@ from safe_skills.safety.evidence import (
     as_probability,
     as_vector,
 )
-from safe_skills.safety.limits import GateLimits
 
 NAN = float("nan")
-# Scaling by the quotient of two floats may end one rounding error above the limit.
-_BELOW = 1.0 - 1e-12
 # z comes as float32, whose rounding may lift eta itself above eta.
 _ABOVE = 1.0 + 1e-6
 
@@ -38,7 +36,13 @@ class Verdict(NamedTuple):
 
 
 class Check(Protocol):
-    """One rule of the gate."""
+    """One rule of the gate.
+
+    Attributes:
+        in_silence: whether it says something where there is no command.
+    """
+
+    in_silence: ClassVar[bool]
 
     def judge(
         self, action: np.ndarray | None, command: GateCommand | None, evidence: Evidence
@@ -57,6 +61,8 @@ class Check(Protocol):
 class EmergencyStopCheck:
     """`emergency_stop`: nothing passes while the stop is latched."""
 
+    in_silence = True
+
     def judge(self, action, command, evidence) -> Verdict:
         """STOPPED while the stop is latched."""
         if not evidence.emergency_stop:
@@ -70,6 +76,7 @@ class FormCheck:
 
     entries: int
     frame_id: str
+    in_silence = False
 
     def judge(self, action, command, evidence) -> Verdict:
         """HOLD for another frame, another size or values that are not finite."""
@@ -90,6 +97,7 @@ class GripperCheck:
     """`gripper`: its entry is the last of the command, and within 1."""
 
     entries: int
+    in_silence = False
 
     def judge(self, action, command, evidence) -> Verdict:
         """HOLD for an entry beyond 1."""
@@ -107,6 +115,7 @@ class AbstractActionCheck:
     """
 
     eta: float
+    in_silence = False
 
     def judge(self, action, command, evidence) -> Verdict:
         """HOLD for a command whose abstract action is unknown or larger than eta."""
@@ -127,6 +136,7 @@ class FreshnessCheck:
 
     source: str
     timeout: float
+    in_silence = True
 
     def judge(self, action, command, evidence) -> Verdict:
         """HOLD when the source never came, or came longer ago than the timeout."""
@@ -146,6 +156,8 @@ class FreshnessCheck:
 class LatentMatchCheck:
     """`latent_mismatch`: probabilities of another image say nothing about this command."""
 
+    in_silence = False
+
     def judge(self, action, command, evidence) -> Verdict:
         """HOLD for a command whose image is not the one that the latent belongs to."""
         if command is None or evidence.latent_matches:
@@ -163,6 +175,7 @@ class ConstraintCheck:
     """
 
     limit: float
+    in_silence = False
 
     def judge(self, action, command, evidence) -> Verdict:
         """HOLD when the predicted probability is unknown, or above the limit and not falling."""
@@ -176,154 +189,3 @@ class ConstraintCheck:
         if predicted <= self.limit or leads_out:
             return Verdict(action)
         return Verdict(action, Finding("constraint", GateState.HOLD, predicted, self.limit))
-
-
-@dataclass(frozen=True)
-class StepCheck:
-    """`step_limit`, `step_rejected`: the length of one step, the direction is kept."""
-
-    step_limit: float
-    norm_limit: float
-    reject_factor: float
-
-    def judge(self, action, command, evidence) -> Verdict:
-        """LIMITED by scaling above a limit, HOLD beyond `reject_factor` times a limit."""
-        if action is None:
-            return Verdict(action)
-        largest, norm = float(np.abs(action).max()), _length(action)
-        by_step, by_norm = largest / self.step_limit, norm / self.norm_limit
-        excess = max(by_step, by_norm)
-        if excess <= 1.0:
-            return Verdict(action)
-        value, limit = (largest, self.step_limit) if by_step >= by_norm else (norm, self.norm_limit)
-        if excess > self.reject_factor:
-            return Verdict(action, Finding("step_rejected", GateState.HOLD, value, limit))
-        limited = Finding("step_limit", GateState.LIMITED, value, limit)
-        return Verdict(action / excess * _BELOW, limited)
-
-
-@dataclass(frozen=True)
-class SafeSetCheck:
-    """`safe_set`, `safe_set_unknown`: shorter steps outside of the learned safe set."""
-
-    limit: float
-    scale: float
-
-    def judge(self, action, command, evidence) -> Verdict:
-        """LIMITED by a constant factor when the probability is below the limit or unknown."""
-        if command is None or action is None:
-            return Verdict(action)
-        probability = as_probability(evidence.safe_set_probability)
-        if probability is not None and probability >= self.limit:
-            return Verdict(action)
-        code = "safe_set_unknown" if probability is None else "safe_set"
-        value = NAN if probability is None else probability
-        return Verdict(action * self.scale, Finding(code, GateState.LIMITED, value, self.limit))
-
-
-@dataclass(frozen=True)
-class WorkspaceCheck:
-    """`workspace`, `outside_workspace`, `position_unknown`: where the robot may be.
-
-    Measured inside, or outside by no more than the margin, a step is cut at the border, and motion
-    further out is cut to none. Farther outside, only motion back inside passes.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
-    margin: float
-
-    def judge(self, action, command, evidence) -> Verdict:
-        """LIMITED by cutting at the border; HOLD outside, or where the position is unknown."""
-        position = as_vector(evidence.position, len(self.low))
-        if position is None:
-            return Verdict(action, Finding("position_unknown", GateState.HOLD, NAN, NAN))
-        if action is None:
-            return Verdict(action)
-        side = np.sign(np.maximum(position - self.high, 0.0) - np.maximum(self.low - position, 0.0))
-        beyond = np.maximum(position - self.high, self.low - position)
-        far = beyond > self.margin
-        if far.any() and action.any() and (action * side >= 0.0)[far].any():
-            value = float(beyond.max())
-            outside = Finding("outside_workspace", GateState.HOLD, value, self.margin)
-            return Verdict(action, outside)
-        room_up = np.maximum(self.high - position, 0.0)
-        room_down = np.maximum(position - self.low, 0.0)
-        cut = np.clip(action, -room_down, room_up)
-        if (cut == action).all():
-            return Verdict(action)
-        worst = int(np.abs(action - cut).argmax())
-        border = self.high[worst] if action[worst] > 0.0 else self.low[worst]
-        value = float(position[worst] + action[worst])
-        return Verdict(cut, Finding("workspace", GateState.LIMITED, value, float(border)))
-
-
-@dataclass(frozen=True)
-class ChangeCheck:
-    """`change_limit`, `previous_unknown`: the step from one action to the next.
-
-    The direction asked for is kept: the longest part of the action is passed that is within the
-    limit of the action passed before. Where there is none, as in a sharp turn at speed, it is the
-    part nearest to the one before, which is shorter than that: the robot brakes, then turns.
-    """
-
-    limit: float
-
-    def judge(self, action, command, evidence) -> Verdict:
-        """LIMITED by shortening the action; HOLD where the one before cannot be read."""
-        if action is None:
-            return Verdict(action)
-        previous = np.zeros_like(action)
-        if evidence.previous_action is not None:
-            previous = as_vector(evidence.previous_action, len(action))
-        if previous is None:
-            return Verdict(action, Finding("previous_unknown", GateState.HOLD, NAN, NAN))
-        change = _length(action - previous)
-        share = _allowed_share(action, previous, self.limit)
-        if change <= self.limit or share >= 1.0:
-            return Verdict(action)
-        limited = Finding("change_limit", GateState.LIMITED, change, self.limit)
-        return Verdict(action * share, limited)
-
-
-def _length(vector: np.ndarray) -> float:
-    """Euclidean norm without overflow of the squares."""
-    largest = float(np.abs(vector).max())
-    return largest * float(np.linalg.norm(vector / largest)) if largest > 0.0 else 0.0
-
-
-def _allowed_share(action: np.ndarray, previous: np.ndarray, limit: float) -> float:
-    """Returns s in [0, 1]: the largest with |s action - previous| <= limit, else the nearest."""
-    scale = max(float(np.abs(action).max()), float(np.abs(previous).max()), limit)
-    a, p, m = action / scale, previous / scale, limit / scale
-    length, along = float(a @ a), float(a @ p)
-    if length == 0.0:
-        return 1.0
-    # Roots of |s a - p|^2 = m^2.
-    discriminant = along**2 - length * (float(p @ p) - m**2)
-    root = np.sqrt(max(discriminant, 0.0))
-    return float(np.clip((along + root) / length * _BELOW, 0.0, 1.0))
-
-
-def standard_checks(limits: GateLimits) -> tuple[Check, ...]:
-    """Returns the gate's checks in the order in which they judge."""
-    low, high = np.array(limits.workspace).T / np.array(limits.units)
-    checks: list[Check] = [EmergencyStopCheck(), FormCheck(limits.entries, limits.frame_id)]
-    if limits.gripper:
-        checks.append(GripperCheck(limits.entries))
-    for source in ("image", "latent", "robot", "context"):
-        timeout = getattr(limits, f"{source}_timeout")
-        if timeout is not None:
-            checks.append(FreshnessCheck(source, timeout))
-    if limits.eta is not None:
-        checks.append(AbstractActionCheck(limits.eta))
-    if limits.constraint_limit is not None or limits.safe_set_limit is not None:
-        checks.append(LatentMatchCheck())
-    if limits.constraint_limit is not None:
-        checks.append(ConstraintCheck(limits.constraint_limit))
-    checks.append(StepCheck(limits.step_limit, limits.norm_limit, limits.reject_factor))
-    if limits.safe_set_limit is not None:
-        checks.append(SafeSetCheck(limits.safe_set_limit, limits.safe_set_scale))
-    checks.append(WorkspaceCheck(low, high, limits.workspace_margin))
-    checks.append(ChangeCheck(limits.change_limit))
-    return tuple(checks)

@@ -1,4 +1,4 @@
-"""The emergency stop: a latch that only an operator releases, once its causes are gone."""
+"""The emergency stop: a latch that only an operator releases, and the proof that it arrived."""
 
 from __future__ import annotations
 
@@ -60,3 +60,35 @@ class EmergencyStop:
             return False, f"reset refused: {', '.join(self._standing)} still stands"
         cause, self._latched_by = self._latched_by, ""
         return True, f"emergency stop by {cause} released"
+
+
+class HoldProof:
+    """Whether a stop has reached the robot: its own topic has carried a hold since.
+
+    Args:
+        patience: time from the stop in which the hold has to be seen [s].
+    """
+
+    def __init__(self, patience: float = 0.5) -> None:
+        self.patience = patience
+        self._stopped_at: float | None = None
+        self._told = False
+        self.verified = False
+
+    def note(self, stopped: bool, now: float) -> None:
+        """Says whether the stop is latched."""
+        if not stopped:
+            self._stopped_at, self.verified = None, False
+        elif self._stopped_at is None:
+            self._stopped_at, self._told = now, False
+
+    def hold_seen(self) -> None:
+        """Says that the robot was told to hold."""
+        self.verified = self._stopped_at is not None
+
+    def fails(self, now: float) -> bool:
+        """Whether the patience has run out without a hold; True once a stop."""
+        if self._stopped_at is None or self.verified or self._told:
+            return False
+        self._told = now - self._stopped_at > self.patience
+        return self._told

@@ -42,6 +42,19 @@ class Evidence:
         image_received: when the newest image came [s]; None: never.
         robot_received: when the newest valid robot state came [s]; None: never.
         context_received: when the newest safety context came [s]; None: never.
+        plan_received: when the newest plan status came [s]; None: never.
+        bridge_received: when the bridge's newest status came [s]; None: never.
+        command_rate: commands in the last second [Hz].
+        robot_state: what the bridge says of the robot: "ready", "moving", "holding", or why it
+            must not be moved: "unconnected", "disabled", "unhomed", "fault".
+        tracking_error: distance of the position measured from the way that was sent [units].
+        reconstruction_error: of the newest frame that the encoder judged.
+        latent_distance: of the newest latent from those of training.
+        frozen_distance: how far the robot has moved since the picture last changed [units].
+        plan_feasible: whether the newest plan keeps its chance constraints.
+        violations: findings of this episode that have held or stopped the robot.
+        since_previous: time since the action before was passed on [s]; None: there is none.
+        travelled: path passed on during the last `GateLimits.velocity_window` [units].
         abstract_action: max |z| of the abstract action that answers the same image.
         latent_matches: whether the probabilities below belong to the image answered.
         constraint_probability: of the present frame, 0 to 1.
@@ -57,6 +70,18 @@ class Evidence:
     image_received: float | None = None
     robot_received: float | None = None
     context_received: float | None = None
+    plan_received: float | None = None
+    bridge_received: float | None = None
+    command_rate: float = 0.0
+    robot_state: str | None = None
+    tracking_error: float | None = None
+    reconstruction_error: float | None = None
+    latent_distance: float | None = None
+    frozen_distance: float | None = None
+    plan_feasible: bool | None = None
+    violations: int = 0
+    since_previous: float | None = None
+    travelled: float = 0.0
     abstract_action: float | None = None
     latent_matches: bool = False
     constraint_probability: float | None = None
@@ -73,7 +98,7 @@ class Finding:
 
     Attributes:
         code: the rule's reason code, as in SafetyStatus.reasons and Violation.kind.
-        state: LIMITED, HOLD or STOPPED.
+        state: LIMITED, HOLD or STOPPED; OK where it is only observed.
         value: what was seen (NaN when it is not a number or unknown).
         limit: what is allowed.
     """
@@ -93,15 +118,19 @@ class Decision:
         action: (A,) float64, what may be passed on, with the gripper's entry where there is one;
             zeros in HOLD and STOPPED.
         findings: the most severe first, else in the order of the checks; empty when OK.
+        observed: rules that are broken and have no effect: by their action, or not yet.
+        scale: factor on the step by the slow-down, 1 for none.
     """
 
     state: GateState
     action: np.ndarray
     findings: tuple[Finding, ...]
+    observed: tuple[Finding, ...] = ()
+    scale: float = 1.0
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Reason codes, the most severe first."""
+        """Reason codes of what acts, the most severe first."""
         return tuple(finding.code for finding in self.findings)
 
 

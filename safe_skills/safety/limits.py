@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from safe_skills.safety.rules import Rule
+
 Box = tuple[tuple[float, float], ...]
 
 
@@ -30,6 +32,26 @@ class GateLimits:
             [units]. Slowing down is always allowed.
         workspace_margin: how far outside the workspace the robot may be measured before commands
             that do not lead back are held [units].
+        keep_out: zones like `workspace` that no step may enter [m, rad]; a dimension that does not
+            count reaches from -inf to inf.
+        velocity_limit: longest path in `velocity_window`, by the time of receipt, over that window
+            [units/s]: whatever the rate of commands. None: off.
+        velocity_window: [s].
+        acceleration_limit: largest change of speed by time [units/s^2]; None: off. Slowing down is
+            always allowed.
+        control_period: time in which the robot carries out an action [s].
+        rate_limit: most commands a second; None: off.
+        tracking_limit: how far the robot may be measured from its way [units]; None: off.
+        reconstruction_limit: largest reconstruction error of a frame that the encoder explains;
+            None: off.
+        latent_distance_limit: largest distance of a latent from those of training; None: off.
+        frozen_limit: how far the robot may move before the picture changes [units]; None: off.
+        slow_from: share of `constraint_limit` from which on steps become shorter; None: off.
+        slow_scale: factor on a step where that risk is at its limit, and of a rule "CHECK limit".
+        slow_hysteresis: by what share of it the risk has to fall before steps grow again.
+        violation_budget: findings in an episode that may hold the robot; None: any number.
+        plan_timeout: age of the newest plan beyond which it is stale [s]; None: not needed.
+        bridge_timeout: the same for the bridge's status [s].
         latent_timeout: age by receive time after which a latent is stale [s]; None: not needed.
         image_timeout: the same for images [s].
         robot_timeout: the same for the robot's state [s].
@@ -38,6 +60,8 @@ class GateLimits:
         constraint_limit: largest probability of a violation one step ahead; None: off.
         safe_set_limit: least probability of being in the safe set for full motion; None: off.
         safe_set_scale: by which actions are scaled where the safe set is left or unknown.
+        rules: the checks that are made, in order, and what each does; None: all of them, each as
+            it does by default. A check whose limit is None is left out.
 
     Raises:
         ValueError: one line that names the parameter, the range allowed and the value.
@@ -60,6 +84,23 @@ class GateLimits:
     constraint_limit: float | None = 0.5
     safe_set_limit: float | None = None
     safe_set_scale: float = 0.5
+    keep_out: tuple[Box, ...] = ()
+    velocity_limit: float | None = None
+    velocity_window: float = 1.0
+    acceleration_limit: float | None = None
+    control_period: float = 0.1
+    rate_limit: float | None = None
+    tracking_limit: float | None = None
+    reconstruction_limit: float | None = None
+    latent_distance_limit: float | None = None
+    frozen_limit: float | None = None
+    slow_from: float | None = None
+    slow_scale: float = 0.25
+    slow_hysteresis: float = 0.1
+    violation_budget: float | None = None
+    plan_timeout: float | None = None
+    bridge_timeout: float | None = None
+    rules: tuple[Rule, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workspace", _box(self.workspace))
@@ -69,8 +110,20 @@ class GateLimits:
             self._number(name, 1e-6, 10.0)
         self._number("reject_factor", 1.0, 100.0)
         self._number("workspace_margin", 0.0, 10.0)
-        for name in ("latent_timeout", "image_timeout", "robot_timeout", "context_timeout"):
-            self._number(name, 1e-3, 3600.0, optional=True)
+        for source in ("latent", "image", "robot", "context", "plan", "bridge"):
+            self._number(f"{source}_timeout", 1e-3, 3600.0, optional=True)
+        for name in ("velocity_limit", "acceleration_limit", "rate_limit"):
+            self._number(name, 1e-6, 1e6, optional=True)
+        for name in ("tracking_limit", "reconstruction_limit", "latent_distance_limit"):
+            self._number(name, 1e-9, 1e9, optional=True)
+        self._number("frozen_limit", 1e-9, 1e9, optional=True)
+        for name in ("velocity_window", "control_period"):
+            self._number(name, 1e-3, 3600.0)
+        self._number("slow_from", 0.0, 0.999, optional=True)
+        self._number("slow_scale", 0.0, 1.0)
+        self._number("slow_hysteresis", 0.0, 1.0)
+        self._number("violation_budget", 1.0, 1e9, optional=True)
+        object.__setattr__(self, "keep_out", _zones(self.keep_out, self.dimensions))
         self._number("eta", 1e-6, 1e6, optional=True)
         object.__setattr__(self, "units", _units(self.units, self.dimensions))
         for name in ("constraint_limit", "safe_set_limit"):
@@ -129,3 +182,17 @@ def _box(value: object) -> Box:
             f"workspace: expected ((low, high), ...) with low < high throughout, got {value!r}"
         )
     return tuple(pairs)
+
+
+def _zones(value: object, dimensions: int) -> tuple[Box, ...]:
+    try:
+        zones = tuple(tuple((float(low), float(high)) for low, high in zone) for zone in value)
+    except (TypeError, ValueError):
+        zones = ((),)
+    # NaN is not below anything.
+    if not all(len(zone) == dimensions and all(low < high for low, high in zone) for zone in zones):
+        raise ValueError(
+            f"keep_out: expected zones of {dimensions} pairs (low, high) with low < high, "
+            f"got {value!r}"
+        )
+    return zones

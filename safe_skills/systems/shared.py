@@ -44,6 +44,12 @@ FILES = (
 WORLD_WAITS = 3600.0
 """In lockstep the world stands still until a command comes: waiting makes nothing stale [s]."""
 
+TIMELESS = dict.fromkeys(
+    ("rate_limit", "velocity_limit", "acceleration_limit", "tracking_limit"), 0.0
+)
+"""In lockstep a step takes as long as the machine needs, and no time in the world: what the gate
+judges by time is off."""
+
 RECORDERS = ("run_recorder", "bag_recorder", "trainer")
 """Nodes that the simulator waits for, so that no record lacks the first steps."""
 

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from safe_skills.nodes.supervision import REMEMBERED, Supervisor
+from safe_skills.nodes.observations import REMEMBERED
+from safe_skills.nodes.supervision import Supervisor
 from safe_skills.safety import EmergencyStop, GateCommand, GateLimits, GateState
 
 BOX = ((-0.2, 0.2), (-0.2, 0.2))
@@ -31,9 +32,9 @@ def supervisor():
 
 
 def feed(supervisor, now=100.0, stamp=1, mean=(0.0, 1.0), position=(0.0, 0.0)):
-    supervisor.image(now)
-    supervisor.robot(now, position)
-    supervisor.latent(now, stamp, np.array(mean))
+    supervisor.seen.received("image", now)
+    supervisor.seen.robot(now, position)
+    supervisor.seen.latent(now, stamp, np.array(mean))
 
 
 def ask(supervisor, action=(0.01, 0.0), stamp=1, now=100.1, frame="task"):
