@@ -50,6 +50,7 @@ class CableScene:
     def __init__(self, layout: CableLayout) -> None:
         self.layout = layout
         self._link_length = layout.tail_length / LINKS
+        self._longest_ramp = max(1, round(RAMP_SHARE * layout.substeps))
         self._client = Client()
         self._closed = False
         self._frame: tuple[int, np.ndarray, np.ndarray] | None = None
@@ -95,25 +96,36 @@ class CableScene:
             start = start + direction * self._link_length
         self._set_point = np.array(head, dtype=np.float64)
         self._ramp_from = self._set_point
-        self._ramp_length = max(1, round(RAMP_SHARE * self.layout.substeps))
+        self._ramp_length = self._longest_ramp
         self._ramp_done = self._ramp_length
         self._pull(self._set_point)
         self._frame = None
 
-    def command(self, xy: ArrayLike) -> None:
-        """Sets the gripper's set-point (2,) [m], absolute in the task frame."""
+    def command(self, xy: ArrayLike, ramp: int | None = None) -> None:
+        """Sets the gripper's set-point, absolute in the task frame.
+
+        Args:
+            xy: (2,) [m].
+            ramp: substeps in which the constraint is moved there, at least 1 and at most those of
+                three quarters of a control period, which None stands for.
+
+        Raises:
+            ValueError: no two finite numbers.
+        """
         target = np.asarray(xy, dtype=np.float64)
         if target.shape != (2,) or not np.isfinite(target).all():
             raise ValueError(f"set-point: expected 2 finite numbers, got {np.array2string(target)}")
         self._ramp_from = self._ramp_at(self._ramp_done)
         self._set_point = target.copy()
+        longest = self._longest_ramp
+        self._ramp_length = longest if ramp is None else min(max(ramp, 1), longest)
         self._ramp_done = 0
 
     def advance(self, substeps: int = 24) -> Contacts:
         """Simulates `substeps` / 240 s; returns what touched the obstacle in any of them.
 
-        The constraint moves linearly to the set-point during the first three quarters of one
-        control period.
+        The constraint moves linearly to the set-point, during the first three quarters of one
+        control period unless the command said otherwise.
         """
         client = self._client
         gripper = cable = False

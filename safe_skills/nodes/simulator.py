@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -25,7 +26,8 @@ class Simulator(SimulatedWorld):
     """The cable task on the simulated table, as a robot with a camera.
 
     Publishes, besides what every simulator does, the arm's CRTK topics. In lockstep the command of
-    an image is `ARM/servo_cp`.
+    an image is `ARM/servo_cp`. In realtime the newest `ARM/servo_cp` counts, at whatever rate they
+    come: the gripper goes to it in as long as they come apart.
     """
 
     NAME = "simulator"
@@ -44,6 +46,7 @@ class Simulator(SimulatedWorld):
     def build(self) -> CableRun:
         """Build the table and serve the arm's CRTK topics."""
         self._layout = find_layout(self.param("layout"))
+        self._pulled_at = time.monotonic()
         arm = DvrkArm(workspace=self._layout.workspace)
         self._robot = SimulatedPsm(arm, self.param("initial_state"))
         self._crtk = CrtkServer(
@@ -87,7 +90,7 @@ class Simulator(SimulatedWorld):
         """Move `move_*` on by some time."""
         if self._robot.is_busy:
             self._robot.advance(seconds)
-            self._run.scene.command(self._robot.plane_set_point)
+            self._pull()
 
     def after_physics(self) -> None:
         """Take where the physics has the gripper."""
@@ -106,9 +109,18 @@ class Simulator(SimulatedWorld):
 
     def _take(self, name: str) -> None:
         """Hands the set-point of a command that was taken to the physics."""
-        self._run.scene.command(self._robot.plane_set_point)
+        self._pull()
         if name not in ("hold", "state_command") and not name.startswith("jaw/"):
             self.moved()
+
+    def _pull(self) -> None:
+        """Has the gripper go to the set-point in as long as set-points come apart."""
+        ramp = None
+        if self._realtime:
+            now = time.monotonic()
+            ramp = round((now - self._pulled_at) * self._run.rate)
+            self._pulled_at = now
+        self._run.scene.command(self._robot.plane_set_point, ramp)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import main_for
-from safe_skills.nodes.bridge import TIMEOUTS, Bridge
+from safe_skills.nodes.bridge import LINK, TIMEOUTS, Bridge
 from safe_skills.nodes.conversions import nanoseconds
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
 from safe_skills.nodes.joints import (
@@ -90,6 +90,7 @@ class TrajectoryBridge(Bridge):
             high=1.0,
         ),
         **TIMEOUTS,
+        **LINK,
         "step_time": Param(
             STEP_TIME,
             "Time in which the arm is told to carry out a command, where its speed allows [s].",
@@ -159,13 +160,10 @@ class TrajectoryBridge(Bridge):
             for name, value in self._patience(kind).items():
                 setattr(watch, name, value)
 
-    def why_still(self) -> str:
-        """Say which trajectory was not reached."""
-        return self._following.reason
-
     def restart(self) -> None:
         """Forget goals and faults: the arm may have been moved, by hand or by a simulator."""
         self._following.reset()
+        self._machine.fault = ""
         self._gripper.reset()
         self._forget()
 
@@ -196,6 +194,7 @@ class TrajectoryBridge(Bridge):
         stamp = answered.stamp if self._stamped else Time()
         self._trajectory = self._send_joints(goal, stamp)
         self._goal = goal
+        self.note_sent(set_point)
 
     def move_again(self) -> None:
         """Send the last trajectories again."""
@@ -203,10 +202,10 @@ class TrajectoryBridge(Bridge):
             self._gripper_out.publish(self._grip_trajectory)
         self._arm_out.publish(self._trajectory)
 
-    def hold(self) -> None:
+    def hold(self, gently: bool) -> None:
         """Send a trajectory to the measured joints, or to where they have been told to be by now.
 
-        The latter where the arm is not measured any more.
+        The latter where the arm is not measured any more. How gently, the controller decides.
         """
         now = time.monotonic()
         fresh = self._reading is not None and now - self._read_at <= self.param("state_timeout")
@@ -216,31 +215,34 @@ class TrajectoryBridge(Bridge):
             self._send_joints(joints, Time())
         self._goal = self._waiting = None
         self._grip_told = False
+        self.note_hold()
 
     # ---- the arm
 
     def _measured(self, message: JointState) -> None:
-        now = time.monotonic()
+        now, invalid = time.monotonic(), ""
         try:
             self._reading = reading_from_message(self._arm, message)
             self._read_at, self._state_stamp = now, nanoseconds(message.header.stamp)
             position = self._arm.position(self._reading)
         except ValueError as error:
-            self.refuse("joint_states refused", f"joint_states refused: {error}")
+            invalid = f"joint_states refused: {error}"
+            self.refuse("joint_states refused", invalid)
             position = None
-        self.observed(position)
+        self.observed(position, invalid)
         if position is None:
             return
         moving = self._servo.state is ServoState.MOVING
         commanded = self._joints.commanded(now) if moving else None
         if self._following.observe(self._reading.joints, commanded, now):
             self.get_logger().error(self._following.reason)
-            self.hold_if_moving()
+            self.hold_if_moving(self._following.reason)
+        self._machine.fault = self._following.reason
         if self._gripper.observe(self._reading.fingers, now):
             self.get_logger().error(self._gripper.reason)
             if self._gripper.blocks:
-                self.hold_if_moving()
-        if self._waiting is not None and not self.why_still():
+                self.hold_if_moving(self._gripper.reason)
+        if self._waiting is not None and not self._machine.fault:
             self.act(*self._waiting)
 
     def _send_joints(self, goal: np.ndarray, stamp: Time) -> JointTrajectory:

@@ -99,12 +99,30 @@ class DvrkArm(Robot[Pose, Pose]):
             )
         return position[:2]
 
-    def target(self, set_point: np.ndarray) -> Pose:
-        """Returns the pose in the arm's frame that has the tool at (x, y) of the task frame."""
+    def offset(self, state: Pose) -> tuple[float, np.ndarray]:
+        """Returns how far a measured pose is above the working height [m], and turned from it.
+
+        The latter is a rotation vector (3,) [rad] in the frame of the tool at work.
+        """
+        position = (state.position - self._task.position) @ self._axes
+        turn = (self._tool.inv() * state.rotation).as_rotvec()
+        return float(position[2]) - self.height, turn
+
+    def target(
+        self, set_point: np.ndarray, lift: float = 0.0, turn: np.ndarray | None = None
+    ) -> Pose:
+        """Returns the pose in the arm's frame that has the tool at (x, y) of the task frame.
+
+        Args:
+            set_point: (2,) [m].
+            lift: how far above the working height [m].
+            turn: (3,) rotation vector from the working orientation [rad]; None for none.
+        """
         xy = np.asarray(set_point, dtype=np.float64)
         if xy.shape != (2,) or not np.isfinite(xy).all():
             raise ValueError(f"set-point: expected 2 finite numbers, got {xy.tolist()}")
-        return Pose(self._task.position + self._axes @ (*xy, self.height), self._tool)
+        tool = self._tool if turn is None else self._tool * Rotation.from_rotvec(turn)
+        return Pose(self._task.position + self._axes @ (*xy, self.height + lift), tool)
 
 
 def _number(name: str, value: float, low: float, high: float) -> float:

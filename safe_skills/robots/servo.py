@@ -41,7 +41,7 @@ class ServoLimits:
     workspace: Box
     max_step: float | Sequence[float] = 0.03
     margin: float | Sequence[float] = 0.01
-    command_timeout: float = 0.5
+    command_timeout: float = 0.25
     state_timeout: float = 0.25
 
     def __post_init__(self) -> None:
@@ -87,11 +87,13 @@ class ServoOutput:
     Attributes:
         set_point: (n,) where to move [m, rad], or None: do not move.
         hold: whether to tell the robot to hold, now and once.
+        gently: whether it may come to rest before: nothing is wrong, only no command came.
         reason: why a command was refused, empty when it was not.
     """
 
     set_point: np.ndarray | None = None
     hold: bool = False
+    gently: bool = False
     reason: str = ""
 
 
@@ -187,15 +189,21 @@ class SetPointServo:
             return self._lose_connection()
         moving = self._state is ServoState.MOVING
         if moving and now - self._commanded_at > self.limits.command_timeout:
-            return self.hold()
+            return self.hold(gently=True)
         return ServoOutput()
 
-    def hold(self) -> ServoOutput:
-        """Stops at once, as for an emergency stop; the robot is told whatever the state."""
+    def hold(self, gently: bool = False) -> ServoOutput:
+        """Stops at once, as for an emergency stop, or gently; the robot is told in any state."""
         self._set_point = None
         if self._state is not ServoState.UNCONNECTED:
             self._state = ServoState.HOLDING
-        return ServoOutput(hold=True)
+        return ServoOutput(hold=True, gently=gently)
+
+    def rebase(self, set_point: ArrayLike) -> None:
+        """In motion: has the robot go to (n,) [m, rad] instead, no farther away than it was."""
+        if self._set_point is not None:
+            low, high = np.asarray(self.limits.workspace, dtype=np.float64).T
+            self._set_point = np.clip(np.asarray(set_point, dtype=np.float64), low, high)
 
     def restart(self) -> None:
         """Forgets the set-point, as at the start of an episode."""

@@ -94,7 +94,13 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         bridge["path_tolerance"] = 0.5
     monitor, decoder, posterior, state = {}, {}, {}, {}
     if lockstep:
-        moving = ("command_timeout", "state_timeout", "goal_time", "gripper_timeout")
+        moving = (
+            "command_timeout",
+            "state_timeout",
+            "link_timeout",
+            "goal_time",
+            "gripper_timeout",
+        )
         fresh = ("image_timeout", "latent_timeout", "robot_timeout", "context_timeout")
         bridge |= dict.fromkeys(moving, WORLD_WAITS)
         monitor = dict.fromkeys(fresh, WORLD_WAITS)

@@ -31,7 +31,9 @@ IN_LOCKSTEP = {
     "stamped": True,
     "gripper_time": 0.0,
     "max_velocity": [SIMULATED_VELOCITY] * 5,
-    **dict.fromkeys(("command_timeout", "state_timeout", "goal_time", "gripper_timeout"), WAITS),
+    **dict.fromkeys(
+        ("command_timeout", "state_timeout", "link_timeout", "goal_time", "gripper_timeout"), WAITS
+    ),
 }
 
 
@@ -254,7 +256,8 @@ def test_realtime_refuses_what_answers_an_earlier_episode_or_has_ended(graph, li
 
 
 def test_it_follows_the_bridge_in_realtime_and_starts_again(graph):
-    bridge = graph.start(TrajectoryBridge, max_velocity=[SIMULATED_VELOCITY] * 5)
+    calm = {"command_timeout": 10.0, "state_timeout": 10.0, "link_timeout": 10.0}
+    bridge = graph.start(TrajectoryBridge, max_velocity=[SIMULATED_VELOCITY] * 5, **calm)
     Commander(graph, itertools.repeat(np.array([0.0, 0.4, 0.0, 0.0, 1.0])))
     client = Client(graph, clock="realtime", episodes=2)
     start = ARM.position(ARM.reading(NAMES, client.joints().tolist()))

@@ -5,24 +5,28 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Empty, Header, String
+from std_srvs.srv import Trigger
 
-from safe_skills.msg import Command, SafetyStatus
+from safe_skills.msg import BridgeStatus, Command, SafetyStatus
 from safe_skills.nodes import hardware_bridge, qos
 from safe_skills.nodes.conversions import pose_from_message, pose_message
 from safe_skills.nodes.hardware_bridge import HardwareBridge
 from safe_skills.robots.dvrk import DvrkArm
+from safe_skills.robots.servo import ServoState
 
 ARM = DvrkArm(workspace=((-0.15, 0.18), (-0.14, 0.085)))
-SIMULATED = {"max_step": 0.03, "margin": 0.01}
+# One set-point a command, as for a simulator in lockstep; the way between two is tested below.
+SIMULATED = {"max_step": 0.03, "margin": 0.01, "servo_rate": 0.0}
+CALM = {"command_timeout": 60.0, "state_timeout": 60.0, "link_timeout": 60.0}
 
 
 @pytest.fixture
 def bridge(graph):
-    return start(graph, command_timeout=60.0)
+    return start(graph)
 
 
 def start(graph, **parameters):
-    node = graph.start(HardwareBridge, state_timeout=60.0, **parameters, **SIMULATED)
+    node = graph.start(HardwareBridge, **{**CALM, **SIMULATED, **parameters})
     assert node.is_active, node.fault
     connect(graph, node)
     return node
@@ -31,7 +35,16 @@ def start(graph, **parameters):
 def connect(graph, node):
     graph.servo = graph.collect(PoseStamped, "PSM1/servo_cp", qos.LOG)
     graph.holds = graph.collect(Empty, "PSM1/hold", qos.LOG)
+    graph.statuses = []
+    graph.peer.create_subscription(
+        BridgeStatus, "bridge_status", lambda message: note_status(graph, message), qos.STATUS
+    )
     graph.matched(node)
+
+
+def note_status(graph, message):
+    graph.statuses.append(message)
+    graph.status = message
 
 
 def measure(graph, position=(0.0, 0.0), stamp=None, raw=None):
@@ -76,7 +89,7 @@ def test_without_a_measured_pose_nothing_moves(graph, bridge, lines):
     command(graph, (0.01, 0.0))
     assert graph.servo == []
     assert [text for severity, text in lines if severity == "ERROR"] == [
-        "command refused: expected a valid measured position first, there is none"
+        "command refused: no measured position yet"
     ]
 
 
@@ -123,8 +136,7 @@ def test_when_commands_stop_it_holds_once_and_starts_again_where_the_robot_is(gr
 
 
 def test_when_measurements_stop_it_holds(graph):
-    node = graph.start(HardwareBridge, command_timeout=60.0, state_timeout=1.0)
-    connect(graph, node)
+    start(graph, state_timeout=1.0)
     measure(graph)
     command(graph, (0.02, 0.0))
     assert graph.until(lambda: graph.holds)
@@ -179,34 +191,271 @@ def test_it_leaves_a_moving_robot_holding(graph, bridge):
     assert len(graph.servo) == 1
 
 
+class Crtk:
+    """Stands in for crtk_msgs, which is not on PyPI: what the arm says comes by calls, and what it
+    is told is noted."""
+
+    def __init__(self, graph, monkeypatch, **parameters):
+        module = types.ModuleType("crtk_msgs.msg")
+        module.OperatingState = module.StringStamped = String
+        monkeypatch.setitem(sys.modules, "crtk_msgs", types.ModuleType("crtk_msgs"))
+        monkeypatch.setitem(sys.modules, "crtk_msgs.msg", module)
+        monkeypatch.setattr(hardware_bridge, "find_spec", lambda name: object())
+        self.node = start(graph, **parameters)
+        self.node._crtk = types.SimpleNamespace(StringStamped=types.SimpleNamespace)
+        self.orders = []
+        monkeypatch.setattr(
+            self.node._orders, "publish", lambda message: self.orders.append(message.string)
+        )
+        self.says("ENABLED")
+
+    def says(self, state, homed=True, busy=False):
+        self.node._operating_state(types.SimpleNamespace(state=state, is_homed=homed, is_busy=busy))
+
+
+def call(graph, service):
+    client = graph.peer.create_client(Trigger, service)
+    assert graph.until(client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    assert graph.until(future.done)
+    return future.result()
+
+
 def test_an_arm_that_is_not_enabled_and_homed_is_not_moved(graph, monkeypatch, lines):
-    module = types.ModuleType("crtk_msgs.msg")
-    module.OperatingState = String
-    monkeypatch.setitem(sys.modules, "crtk_msgs", types.ModuleType("crtk_msgs"))
-    monkeypatch.setitem(sys.modules, "crtk_msgs.msg", module)
-    monkeypatch.setattr(hardware_bridge, "find_spec", lambda name: object())
-    node = graph.start(HardwareBridge)
-    assert "/PSM1/operating_state" in {s.topic_name for s in node.subscriptions}
-    connect(graph, node)
-    measure(graph)
-    command(graph, (0.01, 0.0))
+    arm = Crtk(graph, monkeypatch)
+    assert "/PSM1/operating_state" in {s.topic_name for s in arm.node.subscriptions}
     for state, homed in (("DISABLED", False), ("ENABLED", False), ("PAUSED", True)):
-        node._operating_state(types.SimpleNamespace(state=state, is_homed=homed))
+        arm.says(state, homed)
         measure(graph)
         command(graph, (0.01, 0.0))
     assert graph.servo == []
-    node._operating_state(types.SimpleNamespace(state="ENABLED", is_homed=True))
+    arm.says("ENABLED")
     measure(graph)
     command(graph, (0.01, 0.0))
     assert len(graph.servo) == 1
-    node._operating_state(types.SimpleNamespace(state="FAULT", is_homed=True))
+    arm.says("FAULT")
     assert graph.until(lambda: graph.holds)
-    assert ("ERROR", "expected the arm ENABLED and homed, it is FAULT, homed") in lines
+    command(graph, (0.01, 0.0))
+    assert len(graph.servo) == 1 and arm.orders == []
+    assert graph.until(lambda: graph.status.state == BridgeStatus.FAULT)
+    assert graph.status.reason == "the robot reports FAULT"
+
+
+def test_a_stop_pauses_the_arm_and_a_resume_is_called_for(graph, monkeypatch):
+    arm = Crtk(graph, monkeypatch)
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    safety(graph, SafetyStatus.STOPPED)
+    assert len(graph.holds) == 1 and arm.orders == ["pause"]
+    arm.says("PAUSED")
+    answer = call(graph, "hardware_bridge/resume")
+    assert not answer.success and "has stopped the robot" in answer.message
+    safety(graph, SafetyStatus.OK)
+    command(graph, (0.01, 0.0))
+    assert len(graph.servo) == 1
+    assert graph.until(lambda: graph.status.reason.endswith("call resume"))
+    assert graph.status.state == BridgeStatus.HOLDING
+    assert call(graph, "hardware_bridge/resume").success
+    assert graph.until(lambda: arm.orders == ["pause", "resume"])
+    arm.says("ENABLED")
+    command(graph, (0.01, 0.0))
+    assert len(graph.servo) == 2
+
+
+def test_it_enables_and_homes_an_arm_where_it_is_told_to(graph, monkeypatch):
+    arm = Crtk(graph, monkeypatch, enable=True, home=True)
+    arm.says("DISABLED", homed=False)
+    safety(graph, SafetyStatus.OK)
+    assert graph.until(lambda: arm.orders == ["enable"])
+    arm.says("ENABLED", homed=False)
+    assert graph.until(lambda: arm.orders == ["enable", "home"])
+    arm.says("ENABLED")
+
+
+def test_without_crtk_msgs_it_cannot_be_told_to_enable(graph):
+    node = graph.start(HardwareBridge, enable=True)
+    assert not node.is_active and node.fault.startswith("enable: expected false")
 
 
 def test_steps_are_small_unless_a_simulator_is_known_to_take_large_ones(graph):
-    node = graph.start(HardwareBridge, command_timeout=60.0, state_timeout=60.0)
+    node = graph.start(HardwareBridge, **CALM, servo_rate=0.0)
     connect(graph, node)
     measure(graph)
     command(graph, (0.03, -0.03))
-    np.testing.assert_allclose(set_points(graph), [(0.002, -0.002)], atol=1e-9)
+    np.testing.assert_allclose(set_points(graph), [(0.005, -0.005)], atol=1e-9)
+
+
+# ---- the way from one set-point to the next
+
+STREAM = {"servo_rate": 100.0, "max_speed": 0.05, "max_acceleration": 0.5}
+LONGEST = 0.05 * 2 / 100.0
+"""What lies between two set-points at most, however late the second one is [m]."""
+
+
+def poses(graph):
+    return [pose_from_message(message) for message in graph.servo]
+
+
+def steps(graph):
+    return np.linalg.norm(np.diff([pose.position for pose in poses(graph)], axis=0), axis=1)
+
+
+def arrives(graph, goal):
+    return graph.until(
+        lambda: graph.servo and np.abs(set_points(graph)[-1] - goal).max() < 1e-5, 20.0
+    )
+
+
+def test_between_two_commands_the_arm_is_led_within_its_speed(graph):
+    start(graph, **STREAM)
+    measure(graph, (0.02, -0.01))
+    stamp = command(graph, (0.01, 0.0))
+    assert arrives(graph, (0.03, -0.01))
+    assert len(graph.servo) > 20 and steps(graph).max() <= LONGEST + 1e-9
+    assert {message.header.frame_id for message in graph.servo} == {"PSM1_base"}
+    assert graph.servo[-1].header.stamp == stamp
+    command(graph, (0.0, 0.01))
+    assert arrives(graph, (0.03, 0.0))
+    assert steps(graph).max() <= LONGEST + 1e-9 and graph.holds == []
+
+
+def test_a_tool_off_its_height_and_orientation_is_led_there_from_where_it_is(graph):
+    start(graph, **STREAM)
+    pose = ARM.target(np.array([0.02, 0.0]), 0.015, np.array([0.1, -0.2, 0.1]))
+    measure(graph, raw=pose_message(pose, Header(stamp=graph.stamp(), frame_id="PSM1_base")))
+    command(graph, (0.005, 0.0))
+    first = poses(graph)[0]
+    assert np.linalg.norm(first.position - pose.position) <= LONGEST
+    assert (pose.rotation.inv() * first.rotation).magnitude() <= 0.3 * 2 / 100
+    goal = ARM.target(np.array([0.025, 0.0]))
+
+    def there():
+        last = poses(graph)[-1]
+        turn = (goal.rotation.inv() * last.rotation).magnitude()
+        return np.linalg.norm(last.position - goal.position) < 1e-4 and turn < 1e-3
+
+    assert graph.until(there, 20.0)
+    assert steps(graph).max() <= LONGEST + 1e-9
+
+
+def test_no_motion_stops_the_arm_where_it_can_stop(graph):
+    node = start(graph, **STREAM)
+    measure(graph)
+    command(graph, (0.03, 0.0))
+    assert graph.until(lambda: set_points(graph)[-1][0] > 0.003, 20.0)
+    command(graph, (0.0, 0.0))
+    assert graph.until(lambda: node._stream._path.still, 20.0)
+    assert set_points(graph)[-1][0] < 0.025
+    assert graph.status.state == BridgeStatus.MOVING and graph.holds == []
+    assert graph.until(lambda: graph.status.goal == graph.status.set_point)
+
+
+def test_no_motion_moves_nothing_not_even_to_the_working_height(graph):
+    start(graph, **STREAM)
+    pose = ARM.target(np.zeros(2), 0.01)
+    measure(graph, raw=pose_message(pose, Header(stamp=graph.stamp())))
+    command(graph, (0.0, 0.0))
+    assert graph.until(lambda: len(graph.servo) > 5)
+    for sent in poses(graph):
+        np.testing.assert_allclose(sent.position, pose.position, atol=1e-12)
+
+
+def test_when_commands_stop_the_arm_comes_to_rest_before_it_holds(graph):
+    start(graph, **STREAM, command_timeout=0.2)
+    measure(graph)
+    command(graph, (0.03, 0.0))
+    assert graph.until(lambda: graph.holds, 20.0)
+    count = len(graph.servo)
+    way = steps(graph)
+    assert way[-1] <= 0.5 * (2 / 100) ** 2 + 1e-9 and way.max() <= LONGEST + 1e-9
+    assert set_points(graph)[-1][0] < 0.029
+    graph.spin(0.3)
+    assert len(graph.servo) == count and len(graph.holds) == 1
+    assert graph.until(lambda: graph.status.reason == "no command for 0.2 s")
+    assert graph.status.state == BridgeStatus.HOLDING
+
+
+def test_a_stop_on_the_way_holds_at_once(graph):
+    node = start(graph, **STREAM)
+    measure(graph)
+    command(graph, (0.03, 0.0))
+    assert graph.until(lambda: set_points(graph)[-1][0] > 0.003, 20.0)
+    safety(graph, SafetyStatus.STOPPED)
+    assert len(graph.holds) == 1 and not node._stream.active
+    count = len(graph.servo)
+    graph.spin(0.2)
+    assert len(graph.servo) == count
+    safety(graph, SafetyStatus.OK)
+    measure(graph, (0.01, 0.02))
+    command(graph, (0.01, 0.0))
+    # Whatever was sent before the stop, the way goes on where the arm is.
+    np.testing.assert_allclose(set_points(graph)[count], (0.01, 0.02), atol=LONGEST)
+
+
+def test_an_arm_that_is_lost_while_it_comes_to_rest_holds_at_once(graph):
+    node = start(graph, **{**STREAM, "max_acceleration": 0.01}, command_timeout=0.3)
+    measure(graph)
+    command(graph, (0.03, 0.0))
+    assert graph.until(lambda: node._servo.state is ServoState.HOLDING, 20.0)
+    assert node._stream.active and graph.holds == []
+    measure(graph, raw=PoseStamped())
+    assert len(graph.holds) == 1 and not node._stream.active
+
+
+def test_a_rate_too_low_to_lead_an_arm_is_refused(graph):
+    node = graph.start(HardwareBridge, servo_rate=50.0)
+    assert node.fault == "servo_rate: expected 0, or 100 to 1000, got 50"
+
+
+# ---- who is not heard
+
+
+def test_a_silent_monitor_holds_the_arm_until_it_speaks_again(graph):
+    start(graph, **STREAM, link_timeout=0.3)
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    assert graph.until(lambda: graph.holds, 20.0)
+    assert graph.until(lambda: graph.status.reason == "no word of the safety monitor for 0.3 s")
+    assert graph.status.state == BridgeStatus.HOLDING
+    measure(graph)
+    safety(graph, SafetyStatus.OK)
+    command(graph, (0.01, 0.0))
+    assert graph.until(lambda: graph.status.state == BridgeStatus.MOVING)
+
+
+def test_a_veto_holds_the_arm_and_refuses_commands(graph, bridge, lines):
+    why = []
+    bridge.vetoes.append(lambda: "".join(why))
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    why.append("somebody else publishes on PSM1/servo_cp")
+    assert graph.until(lambda: graph.holds)
+    command(graph, (0.01, 0.0))
+    assert len(graph.servo) == 1 and len(graph.holds) == 1
+    assert graph.until(lambda: graph.status.reason == why[0])
+    assert any(text == f"command refused: {why[0]}" for _, text in lines)
+    why.clear()
+    command(graph, (0.01, 0.0))
+    assert len(graph.servo) == 2
+
+
+def test_the_status_is_told_on_a_change_and_all_the_time(graph, bridge):
+    measure(graph, (0.02, 0.01))
+    assert graph.until(lambda: graph.statuses)
+    first = graph.status
+    assert (first.state, first.header.frame_id) == (BridgeStatus.HOLDING, "task")
+    assert first.reason == "no word of the safety monitor yet"
+    safety(graph, SafetyStatus.OK)
+    assert graph.until(lambda: graph.status.state == BridgeStatus.READY)
+    assert list(graph.status.measured) == pytest.approx([0.02, 0.01])
+    assert len(graph.status.goal) == len(graph.status.set_point) == 0
+    command(graph, (0.01, 0.0))
+    assert graph.until(lambda: graph.status.state == BridgeStatus.MOVING)
+    assert graph.status.reason == "" and graph.status.set_points == 1
+    assert list(graph.status.goal) == list(graph.status.set_point) == pytest.approx([0.03, 0.01])
+    told = len(graph.statuses)
+    assert graph.until(lambda: len(graph.statuses) > told + 3)
+    measure(graph, raw=PoseStamped())
+    assert graph.until(lambda: graph.status.state == BridgeStatus.UNCONNECTED)
+    assert "zero stamp" in graph.status.reason and graph.status.holds == 1
+    assert len(graph.status.measured) == 0
