@@ -77,11 +77,22 @@ def gemm_peak(dtype: torch.dtype = torch.float32, size: int = 1024, rounds: int 
     return size**3 / (1e6 * min(times["product"]))
 
 
-def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table whose first column is text and whose others are numbers."""
+def print_table(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0
+) -> None:
+    """Prints a table whose first column is text and whose others are numbers.
+
+    Args:
+        title: above it.
+        headings: of the columns.
+        rows: cells.
+        width: in characters, at least; a narrower terminal breaks its lines.
+    """
     table = Table(title=title)
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index else "left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, width)
+    console.print(table)

@@ -34,6 +34,7 @@ HELP = (
     "disk. A judge of its own asks of every command and set-point whether it kept the limits."
 )
 
+WIDTH = 120
 INTERRUPTED = 130
 FAILED = 1
 
@@ -110,7 +111,7 @@ def _inject(rig: Rig, schedule: Sequence[Any], args: argparse.Namespace) -> int:
 def report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
     """Prints the table, and writes what was asked for."""
     title = f"{args.system}: {summary['injected']} faults, seed {args.seed}; holds in periods"
-    print_table(title, HEADINGS, rows(summary))
+    print_table(title, HEADINGS, rows(summary), WIDTH)
     for key in ("breaches", "accepted", "crash_lines", "not_recovered"):
         for line in summary[key]:
             Console().print(f"{key}: {line}", highlight=False)

@@ -79,7 +79,7 @@ class GraphProcesses:
     """The nodes of a system, each of which may be killed, stopped and started again.
 
     Args:
-        folder: for their logs.
+        folder: for their logs, which are begun anew.
         specs: of the nodes.
         config: name of the system's parameter file.
         overrides: parameters by node that win over those of the system.
@@ -97,6 +97,8 @@ class GraphProcesses:
             spec.name: node_command(spec, config, overrides.get(spec.name, {})) for spec in specs
         }
         self.children: dict[str, subprocess.Popen[bytes]] = {}
+        for name in self._commands:
+            (folder / f"{name}.log").unlink(missing_ok=True)
 
     def log(self, name: str) -> str:
         """What a node has said so far."""

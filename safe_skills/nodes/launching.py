@@ -44,7 +44,7 @@ def describe(name: str) -> LaunchDescription:
         }
         config = texts["config"] or str(config_file(system.config))
         window = [_panel()] if context.launch_configurations["rqt"] == "true" else []
-        return [*(_process(spec, config) for spec in system.nodes(texts)), *window]
+        return [*(_process(spec, config, name) for spec in system.nodes(texts)), *window]
 
     options = (*system.options, *LAUNCH_OPTIONS)
     arguments = [_argument(option) for option in options]
@@ -88,7 +88,7 @@ def _panel() -> Action:
     )
 
 
-def _process(spec: NodeSpec, config: str) -> LifecycleNode:
+def _process(spec: NodeSpec, config: str, system: str) -> LifecycleNode:
     ending = (
         {"on_exit": _end_run}
         if spec.ends_run
@@ -101,6 +101,8 @@ def _process(spec: NodeSpec, config: str) -> LifecycleNode:
         namespace="",
         parameters=[config, dict(spec.parameters)],
         remappings=list(spec.remappings),
+        # Means something where ROS_SECURITY_ENABLE is set only.
+        ros_arguments=["--enclave", f"/{system}/{spec.name}"],
         output="screen",
         emulate_tty=True,
         **ending,
