@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "safe_skills.experiments.evaluate",
     "reproduce": "safe_skills.experiments.reproduce",
     "bench": "safe_skills.experiments.bench",
+    "calibrate": "safe_skills.experiments.calibrate",
 }
 SUMMARIES = {
     "run": "run a system: the ROS 2 graph of a launch file, composed in one process",
@@ -22,6 +23,7 @@ SUMMARIES = {
     "evaluate": "measure a checkpoint in its environment, without ROS",
     "reproduce": "make a table or figure of a paper anew, beside the paper's numbers",
     "bench": "measure the speed of planner, loop, training and environments",
+    "calibrate": "measure what the safety gate has to know of a checkpoint",
 }
 
 

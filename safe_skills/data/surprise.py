@@ -25,6 +25,7 @@ from safetensors.numpy import save
 
 from safe_skills.data.checkpoint import CheckpointError
 from safe_skills.data.files import replacing
+from safe_skills.data.segments import SegmentError, split_episodes
 from safe_skills.data.settings import ConfigError, from_mapping, require
 from safe_skills.data.statistics import clopper_pearson
 
@@ -193,6 +194,32 @@ def calibrate(
         )
     distance = _level(*distances, certifying.episode, "latent distance")
     return SurpriseModel(center, whitening, distance, errors)
+
+
+def calibrate_held_out(frames: EncodedFrames, seed: int) -> SurpriseModel:
+    """Calibrates on frames that the encoder did not learn from, split by episode.
+
+    Half of the episodes say where latents lie, a quarter chooses the limits and a quarter
+    certifies them.
+
+    Args:
+        frames: clean ones, like those of training.
+        seed: of the split.
+
+    Raises:
+        SurpriseError: too few episodes, or ones that make no limit.
+    """
+    try:
+        parts = split_episodes(np.unique(frames.episode), hold_out=0.5, seed=seed)
+    except SegmentError as error:
+        raise SurpriseError(f"surprise: {error}") from None
+    return calibrate(*map(frames.of, parts))
+
+
+def without_repeats(images: np.ndarray) -> np.ndarray:
+    """Frames (n, H, W, 3) without those that are like the one before: the world stood still."""
+    changes = (images[1:] != images[:-1]).any((1, 2, 3))
+    return images[np.append(True, changes)]
 
 
 def shrunk_covariance(values: np.ndarray) -> np.ndarray:

@@ -54,16 +54,19 @@ def reconstruction_error(agent: LS3Agent, image: np.ndarray, mean: np.ndarray) -
 
 @torch.inference_mode()
 def encoded_frames(agent: LS3Agent, episodes: Iterable[np.ndarray]) -> EncodedFrames:
-    """Latents and errors of the frames of whole episodes; a frame like the one before counts once.
+    """Latents and errors of the frames of whole episodes.
 
     Args:
         agent: encodes them.
-        episodes: masks (n, size, size) uint8 of each.
+        episodes: frames (n, H, W, 3) uint8 RGB of each.
+
+    Raises:
+        ValueError: as `LS3Agent.encode` does.
     """
     numbers, parts = [], []
-    for number, masks in enumerate(episodes):
-        changes = (masks[1:] != masks[:-1]).any((1, 2))
-        images = torch.from_numpy(agent.inputs(masks[np.append(True, changes)])).to(agent.device)
+    for number, frames in enumerate(episodes):
+        masks = np.stack([cable_mask(frame, agent.mask_config) for frame in frames])
+        images = torch.from_numpy(agent.inputs(masks)).to(agent.device)
         for batch in images.split(BATCH):
             mean, stddev = agent.models.encode(batch)
             error = unexplained(batch, agent.models.decode(mean))

@@ -21,10 +21,12 @@ from safe_skills.data.surprise import (
     SurpriseLevel,
     SurpriseModel,
     calibrate,
+    calibrate_held_out,
     inverse_square_root,
     load_surprise,
     save_surprise,
     shrunk_covariance,
+    without_repeats,
 )
 
 DIM = 4
@@ -153,6 +155,25 @@ def test_without_a_decoder_there_is_no_reconstruction_limit():
     found = calibrate(*(frames(rng, 50, error=False) for _ in range(3)))
     assert found.reconstruction_error is None and math.isnan(found.reconstruction_limit)
     assert found.latent_distance_limit == found.latent_distance.limit > 0
+
+
+def test_no_episode_is_in_two_parts_of_a_split():
+    rng = np.random.default_rng(11)
+    made = frames(rng, 40)
+    found = calibrate_held_out(made, seed=1)
+    assert found.latent_distance.episodes == 10 and found.latent_distance.frames == 100
+    again = calibrate_held_out(made, seed=1)
+    assert again.latent_distance == found.latent_distance
+    assert calibrate_held_out(made, seed=2).latent_distance != found.latent_distance
+    with pytest.raises(SurpriseError, match="cannot hold out 0.5 of 2 episodes"):
+        calibrate_held_out(frames(rng, 2), seed=0)
+
+
+def test_frames_that_repeat_count_once():
+    images = np.zeros((6, 2, 2, 3), np.uint8)
+    images[[1, 2, 5], 1, 0, 2] = 7
+    np.testing.assert_array_equal(without_repeats(images), images[[0, 1, 3, 5]])
+    assert len(without_repeats(images[:1])) == 1
 
 
 def test_few_frames_take_the_largest_for_a_limit():

@@ -49,18 +49,13 @@ def test_an_empty_mask_is_never_explained(agent):
 def test_one_frame_is_measured_as_in_a_batch(agent):
     images = [frame(column) for column in range(0, 48, 4)]
     masks = np.stack([cable_mask(image, agent.mask_config) for image in images])
-    encoded = encoded_frames(agent, [masks[:5], masks[5:]])
+    encoded = encoded_frames(agent, [np.stack(images[:5]), np.stack(images[5:])])
     mean, stddev = agent.encode_masks(masks)
     np.testing.assert_allclose(encoded.mean, mean, atol=1e-5)
     np.testing.assert_allclose(encoded.stddev, stddev, atol=1e-5)
     np.testing.assert_array_equal(encoded.episode, [0] * 5 + [1] * 7)
     for image, latent, error in zip(images, mean, encoded.error, strict=True):
         assert reconstruction_error(agent, image, latent) == pytest.approx(error, rel=1e-4)
-
-
-def test_frames_that_repeat_count_once(agent):
-    masks = np.stack([cable_mask(frame(column), agent.mask_config) for column in (0, 8, 8, 8, 0)])
-    assert len(encoded_frames(agent, [masks])) == 3
 
 
 def test_a_frame_that_the_encoder_refuses_is_refused(agent):
