@@ -9,4 +9,5 @@ gymnasium.register(
 gymnasium.register(
     "safe_skills/Operation-v0", entry_point="safe_skills.envs.operation:OperationEnv"
 )
+gymnasium.register("safe_skills/Pushing-v0", entry_point="safe_skills.envs.pushing:PushingEnv")
 gymnasium.register("safe_skills/Reacher-v0", entry_point="safe_skills.envs.reacher:ReacherEnv")

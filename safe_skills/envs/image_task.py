@@ -12,7 +12,6 @@ from gymnasium import spaces
 from safe_skills.envs.tasks import IMAGE_SIZE, Task
 
 OBSERVATIONS = ("rgb", "state")
-RESET_OPTIONS = ("random_start",)
 
 
 class ImageTaskEnv(gymnasium.Env):
@@ -35,6 +34,7 @@ class ImageTaskEnv(gymnasium.Env):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
     task: ClassVar[Task]
     violation_name: ClassVar[str]
+    reset_options: ClassVar[tuple[str, ...]] = ("random_start",)
 
     def __init__(
         self,
@@ -68,15 +68,16 @@ class ImageTaskEnv(gymnasium.Env):
 
         Args:
             seed: of all chance of the episode.
-            options: {"random_start": True} starts anywhere that violates nothing.
+            options: {"random_start": True} starts anywhere that violates nothing, where the task
+                has such starts.
 
         Raises:
             ValueError: an option that does not exist.
         """
         super().reset(seed=seed)
-        unknown = sorted(set(options or {}) - set(RESET_OPTIONS))
+        unknown = sorted(set(options or {}) - set(self.reset_options))
         if unknown:
-            raise ValueError(f"options: expected some of {RESET_OPTIONS}, got {unknown}")
+            raise ValueError(f"options: expected some of {self.reset_options}, got {unknown}")
         self._start(bool(options and options.get("random_start", False)))
         self._step = 0
         self._reached = self._violated = False

@@ -15,6 +15,11 @@ COLLECTIONS = {
     "navigation": Part(
         "collect_task", "demonstrations and violating episodes of the navigation task", "navigation"
     ),
+    "pushing": Part(
+        "collect_task",
+        "demonstrations, random and violating episodes of the pushing task",
+        "pushing",
+    ),
     "reacher": Part(
         "collect_task", "demonstrations, violating and random episodes of the reacher", "reacher"
     ),

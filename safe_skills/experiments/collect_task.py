@@ -19,6 +19,8 @@ from safe_skills.envs.navigation_policies import (
     NavigationDemonstrator,
     NavigationRandomWalk,
 )
+from safe_skills.envs.pushing_policies import NOISE as PUSHING_NOISE
+from safe_skills.envs.pushing_policies import PushingDemonstrator, PushingOutburst
 from safe_skills.envs.reacher_policies import (
     RANDOM_STEPS,
     ReacherConstraintSeeker,
@@ -94,6 +96,12 @@ SOURCES: dict[str, dict[str, Source]] = {
             random_start=True,
             steps=RANDOM_STEPS,
         ),
+    },
+    "pushing": {
+        "demo": Source(
+            PushingDemonstrator, "demonstrations", noise=PUSHING_NOISE, reference_return=-58.0
+        ),
+        "random": Source(PushingOutburst, "random and violating episodes", noise=0.0),
     },
 }
 
@@ -251,7 +259,7 @@ def _play(env: gymnasium.Env, job: Job, seed: int) -> Episode:
             seed=seed,
             name=job.policy_name,
             noise=job.noise,
-            options={"random_start": source.random_start},
+            options={"random_start": True} if source.random_start else None,
             steps=source.steps,
         )
         good = episode.success and not episode.violation

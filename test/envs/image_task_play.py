@@ -16,9 +16,14 @@ class Played(NamedTuple):
     actions: np.ndarray
 
 
+def start(env, seed, random_start=False):
+    """A reset."""
+    return env.reset(seed=seed, options={"random_start": True} if random_start else None)
+
+
 def play(env, policy, seed, random_start=False):
     """One whole episode."""
-    env.reset(seed=seed, options={"random_start": random_start})
+    start(env, seed, random_start)
     rewards, costs, actions = [], [], []
     done = False
     while not done:
@@ -38,7 +43,7 @@ def play_all(env, make, seeds, random_start=False):
 def wander(env, seed, steps=12, random_start=False):
     """Hash of what is seen in an episode with random actions."""
     digest = hashlib.sha256()
-    observation, _ = env.reset(seed=seed, options={"random_start": random_start})
+    observation, _ = start(env, seed, random_start)
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         for name in sorted(observation):

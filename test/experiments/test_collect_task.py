@@ -13,10 +13,14 @@ from safe_skills.experiments.collect_task import SOURCES, collect_task, summariz
 COUNTS = {
     "navigation": {"demo": 11, "constraint": 2, "random": 2},
     "reacher": {"demo": 11, "constraint": 2, "random": 2},
+    "pushing": {"demo": 11, "random": 1},
 }
 
 
-@pytest.fixture(scope="module", params=sorted(SOURCES))
+@pytest.fixture(
+    scope="module",
+    params=["navigation", "reacher", pytest.param("pushing", marks=pytest.mark.slow)],
+)
 def collection(request, tmp_path_factory):
     task = request.param
     folder = tmp_path_factory.mktemp(task)
@@ -24,6 +28,7 @@ def collection(request, tmp_path_factory):
 
 
 def test_every_kind_that_the_paper_trains_on_has_a_source():
+    assert set(SOURCES) == set(COUNTS)
     for task, sources in SOURCES.items():
         assert set(TASKS[task].episodes) == set(sources) <= set(module.OPTIONS)
 
@@ -51,7 +56,7 @@ def test_recorded_actions_lead_from_image_to_image(collection):
     env = TASKS[task].make()
     for kind, source in SOURCES[task].items():
         for episode in list(store.episodes(kind))[:1]:
-            options = {"random_start": source.random_start}
+            options = {"random_start": True} if source.random_start else None
             observation, _ = env.reset(seed=episode.seed, options=options)
             for index in range(len(episode)):
                 np.testing.assert_array_equal(observation["image"], episode.images[index])

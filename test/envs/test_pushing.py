@@ -1,0 +1,178 @@
+import mujoco
+import numpy as np
+import pytest
+from image_task_play import play
+
+from safe_skills.envs.box_camera import BoxCamera, View
+from safe_skills.envs.pushing import PushingEnv, is_pushed
+from safe_skills.envs.pushing_policies import PushingDemonstrator, PushingOutburst
+from safe_skills.envs.pushing_scene import VIEW
+
+IDLE = np.zeros(2)
+
+
+@pytest.fixture(scope="module")
+def env():
+    made = PushingEnv(observation="state")
+    yield made
+    made.close()
+
+
+def place(env, block, position):
+    """Puts a block (by number) somewhere, upright."""
+    env.reset(seed=0)
+    env.scene.data.qpos[6:].reshape(3, 7)[block, :3] = position
+
+
+def test_all_episodes_start_alike_and_the_blocks_stay_where_they_are(env):
+    env.reset(seed=0)
+    start = env.state.blocks
+    np.testing.assert_allclose(start[:, 0], (-0.16, 0, 0.16))
+    np.testing.assert_allclose(start[:, 1], -0.03)
+    for _ in range(3):
+        *_, info = env.step(IDLE)
+    np.testing.assert_allclose(env.state.blocks, start, atol=0.005)
+    assert info == {"cost": 0.0, "success": False, "violation": ""}
+    env.reset(seed=1)
+    np.testing.assert_array_equal(env.state.blocks, start)
+    with pytest.raises(ValueError, match=r"options: expected some of \(\), got \['random_start'\]"):
+        env.reset(options={"random_start": True})
+
+
+def test_the_reference_code_starts_with_blocks_that_throw_each_other_apart():
+    env = PushingEnv(observation="state", blocks="overlapping")
+    env.reset(seed=0)
+    np.testing.assert_allclose(env.state.blocks[:, 0], (-0.05, 0, 0.05))
+    env.step(IDLE)
+    gaps = np.diff(env.state.blocks[:, 0])
+    assert (gaps > 0.08).all()
+    with pytest.raises(ValueError, match="blocks: expected one of .*, got 'stacked'"):
+        PushingEnv(blocks="stacked")
+
+
+def test_the_gripper_follows_its_target_in_one_step(env):
+    env.reset(seed=0)
+    for action in ((0.05, 0.0), (0.05, 0.03), (-0.02, 0.05)):
+        env.step(np.array(action))
+        np.testing.assert_allclose(env.state.gripper, env.scene.target, atol=0.005)
+    np.testing.assert_allclose(env.scene.target, (0.08, 0.08))
+
+
+def test_the_target_stays_within_40_cm(env):
+    env.reset(seed=0)
+    for _ in range(10):
+        env.step(np.array([0.05, 0.05]))
+    np.testing.assert_allclose(env.scene.target, (0.4, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("position", "pushed"),
+    [
+        ((0, -0.08, 0), True),
+        ((0, -0.07, 0), False),
+        ((0.19, -0.1, 0), True),
+        ((0.21, -0.1, 0), False),
+        ((0, 0.08, 0), True),
+    ],
+)
+def test_where_a_block_counts_as_pushed(position, pushed):
+    assert is_pushed(np.array([position] * 3)).tolist() == [pushed] * 3
+
+
+def test_the_reward_is_0_where_all_blocks_are_pushed(env):
+    env.reset(seed=0)
+    blocks = env.scene.data.qpos[6:].reshape(3, 7)
+    blocks[:, 1] = -0.1
+    assert env.step(IDLE)[1] == 0.0
+    blocks[1, 1] = -0.05
+    assert env.step(IDLE)[1] == -1.0
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_block_that_falls_off_a_side_freezes_everything(env, side):
+    place(env, 2, (0.38 * side, 0.0, 0.02))
+    *_, info = env.step(np.array([0.05, 0.0]))
+    assert info["cost"] == 1.0 and info["violation"] == "block"
+    before = env.state
+    _, reward, terminated, truncated, info = env.step(np.array([0.05, 0.0]))
+    assert (reward, terminated, truncated, info["cost"]) == (-1.0, False, False, 1.0)
+    np.testing.assert_array_equal(env.state.blocks, before.blocks)
+    np.testing.assert_array_equal(env.state.gripper, before.gripper)
+    assert env.state.step == before.step + 1
+
+
+def test_a_block_is_pushed_off_the_side_by_the_gripper(env):
+    """The border keeps blocks on the table in front; at the sides there is a gap."""
+    env.reset(seed=0)
+    for action in [(0.0, -0.05)] * 4 + [(0.05, 0.0)] * 8:
+        *_, info = env.step(np.array(action))
+    assert info["violation"] == "block"
+    env.reset(seed=0)
+    for action in [(0.0, -0.05)] * 8:
+        *_, info = env.step(np.array(action))
+    assert info["violation"] == "" and -0.25 < env.state.blocks[1, 1] < -0.15
+
+
+def test_a_demonstration_pushes_all_blocks_and_none_off():
+    env = PushingEnv(observation="state", end_at_goal=True)
+    played = play(env, PushingDemonstrator(np.random.default_rng(1)), 0)
+    assert played.success and not played.violation
+    assert -75 < played.total < -40
+    assert is_pushed(env.state.blocks).all()
+
+
+def test_outbursts_move_on_and_act_at_random():
+    policy = PushingOutburst(np.random.default_rng(0))
+
+    class State:
+        step = 1
+
+    actions = np.array([policy(State) for _ in range(2000)])
+    towards = (actions == PushingOutburst.TOWARDS).all(axis=1)
+    # An outburst begins with 0.2 and ends with 0.1 afterwards: its share is 0.18 / 0.28.
+    assert np.mean(~towards) == pytest.approx(0.18 / 0.28, abs=0.08)
+    assert np.abs(actions).max() <= 0.05 and actions[~towards].std() > 0.02
+
+
+def projected(point, size):
+    """(row, column) of a point [m] in a square picture of the task's camera."""
+    forward = np.subtract(VIEW.target, VIEW.position)
+    up = np.array(VIEW.up)
+    offset = np.subtract(point, VIEW.position)
+    right = np.cross(forward, up)
+    scale = size / 2 / np.tan(np.radians(VIEW.height / 2)) / (offset @ forward)
+    return int(size / 2 - offset @ up * scale), int(size / 2 + offset @ right * scale)
+
+
+def test_the_picture_shows_every_block_where_it_is():
+    env = PushingEnv()
+    image = env.reset(seed=0)[0]["image"].astype(int)
+    tops = env.state.blocks + (0, 0, 0.06)
+    for top, colour in zip(tops, ((1, 0, 1), (1, 0, 0), (1, 1, 0)), strict=True):
+        seen = image[projected(top, 64)]
+        np.testing.assert_array_equal(seen > 128, np.array(colour, bool))
+    table = image[projected((0.0, -0.15, -0.05), 64)]
+    assert table[1] > 150 and table[0] < 40 and table[2] < 40
+    env.close()
+
+
+def test_pictures_follow_the_boxes_and_translucent_ones_are_not_drawn():
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><worldbody><geom type="box" pos="0 0 1" size="1 1 .1" rgba="1 0 0 .5"/>'
+        '<body><joint type="slide" axis="1 0 0"/><geom type="box" size=".1 .1 .1" rgba="0 1 0 1"/>'
+        "</body></worldbody></mujoco>"
+    )
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    view = View((0.0, 0.0, 2.0), (0.0, 0.0, 0.0), (0.0, 1.0, 0.0), 40.0)
+    camera = BoxCamera(model, data, view)
+    first = camera.picture(32, 32)
+    assert first[16, 16, 1] > 150 and first[..., 0].max() == 0
+    data.qpos[0] = 0.4
+    mujoco.mj_forward(model, data)
+    second = camera.picture(32, 32)
+    assert second[16, 16].tolist() == [0, 0, 0] and second[16, 24, 1] > 150
+    data.qpos[0] = 0.0
+    mujoco.mj_forward(model, data)
+    np.testing.assert_array_equal(camera.picture(32, 32), first)
+    camera.close(), camera.close()
