@@ -40,15 +40,19 @@ class Gate:
         self.limits = limits
         self._units = np.array(limits.units)
         self._plain = bool((self._units == 1.0).all())
-        acting = set() if before is None else before.acting
+        acting = {} if before is None else before.acting
         self._judges = [
-            _Judge(rule, check, rule.check in acting) for rule, check in checks_of(limits)
+            _Judge(rule, check, acting.get(rule.check)) for rule, check in checks_of(limits)
         ]
 
     @property
-    def acting(self) -> set[str]:
-        """Names of the checks whose rules act since the last judgement that counted."""
-        return {judge.rule.check for judge in self._judges if judge.debounce.active}
+    def acting(self) -> dict[str, Finding]:
+        """By check: what each rule that acts found last, in a judgement that counted."""
+        return {
+            judge.rule.check: judge.last
+            for judge in self._judges
+            if judge.debounce.active and judge.last is not None
+        }
 
     def check(
         self, command: GateCommand | None, evidence: Evidence, counts: bool = True
@@ -135,20 +139,19 @@ class Gate:
 class _Judge:
     """A check with its rule: what a finding comes to, and when."""
 
-    def __init__(self, rule: Rule, check: Check, active: bool) -> None:
-        self.rule, self.check = rule, check
+    def __init__(self, rule: Rule, check: Check, last: Finding | None) -> None:
+        self.rule, self.check, self.last = rule, check, last
         self.native = FORMS[rule.check].native
-        self.debounce = Debounce(rule, active)
-        self._last: Finding | None = None
+        self.debounce = Debounce(rule, active=last is not None)
 
     def ruled(self, finding: Finding | None, counts: bool) -> tuple[Finding | None, bool]:
         """Returns the finding as the rule has it, and whether it acts."""
         broken = finding is not None
         acts = self.debounce.note(broken) if counts else self.debounce.peek(broken)
         if broken:
-            self._last = finding = replace(finding, state=self._state(finding.state))
+            self.last = finding = replace(finding, state=self._state(finding.state))
         elif acts:
-            finding = self._last
+            finding = self.last
         if finding is None:
             return None, False
         if not acts or self.rule.action == RuleAction.OBSERVE:
