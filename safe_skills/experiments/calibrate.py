@@ -9,6 +9,7 @@ from safe_skills.experiments.subcommands import Part, add_parts, run_part
 HELP = "Measure what the safety gate and the robot have to know of a checkpoint or a setup."
 PARTS = {
     "surprise": Part("calibrate_surprise", "when a camera frame surprises a checkpoint's encoder"),
+    "frame": Part("calibrate_frame", "the pose of the task frame, from points that an arm touched"),
 }
 
 
