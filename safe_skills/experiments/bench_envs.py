@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +19,16 @@ from safe_skills.data.files import write_json
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.cable_policies import Demonstrator
 from safe_skills.envs.operation_tasks import FIRST_EVALUATION_TASK
+from safe_skills.envs.tasks import TASKS
 from safe_skills.experiments.arguments import positive
 from safe_skills.experiments.benchmark import machine, print_table
+from safe_skills.experiments.collect_task import SOURCES
 from safe_skills.experiments.operation_rollout import play
 from safe_skills.experiments.processes import worker_pool
 
 HELP = (
-    "Steps a second of safe_skills/Cable-v0 and safe_skills/Operation-v0 with frames and resets, "
-    "under the scripted policies that collect data, by number of processes."
+    "Steps a second of the environments with frames and resets, under the scripted policies that "
+    "collect data, by number of processes."
 )
 
 
@@ -65,17 +68,37 @@ def operation_steps(_layout: str, number: int, episodes: int) -> int:
     return steps
 
 
+def task_steps(task: str, _layout: str, number: int, episodes: int) -> int:
+    """Runs demonstrations of one of LS3's simulated tasks with frames; returns the steps."""
+    env = TASKS[task].make()
+    source = SOURCES[task]["demo"]
+    steps = 0
+    for episode in range(episodes):
+        seed = 1000 * number + episode
+        policy = source.policy(np.random.default_rng([seed, 1]), noise=source.noise)
+        env.reset(seed=seed)
+        truncated = False
+        while not truncated:
+            truncated = env.step(policy(env.state))[3]
+            steps += 1
+    env.close()
+    return steps
+
+
 class Environment(NamedTuple):
-    """What is measured, and steps a second of processor time that its prototype ran."""
+    """What is measured, and steps a second of processor time that its prototype ran, if any."""
 
     steps: Callable[[str, int, int], int]
-    reference: float
+    reference: float | None = None
 
 
-# The prototypes ran the same number of physics steps: 24 and 16.
+# The prototypes ran the same number of physics steps: 24, 16 and 500; pushing was not drawn.
 ENVIRONMENTS = {
     "cable": Environment(cable_steps, 175.0),
+    "navigation": Environment(partial(task_steps, "navigation")),
     "operation": Environment(operation_steps, 397.0),
+    "pushing": Environment(partial(task_steps, "pushing"), 67.0),
+    "reacher": Environment(partial(task_steps, "reacher")),
 }
 
 
@@ -140,7 +163,7 @@ def steps_of(name: str, layout: str, number: int, episodes: int) -> Share:
     return Share(steps, time.process_time() - began)
 
 
-def _figures(turns: list[tuple[float, float]], reference: float) -> dict[str, Any]:
+def _figures(turns: list[tuple[float, float]], reference: float | None) -> dict[str, Any]:
     together, of_processor = np.asarray(turns).T
     low, middle, high = np.percentile(together, (25, 50, 75)).tolist()
     median = float(np.median(of_processor))
@@ -148,7 +171,7 @@ def _figures(turns: list[tuple[float, float]], reference: float) -> dict[str, An
         "steps_per_s": middle,
         "steps_per_s_quartiles": [low, high],
         "steps_per_processor_s": median,
-        "to_reference": median / reference,
+        "to_reference": median / reference if reference else None,
     }
 
 
@@ -160,5 +183,5 @@ def _row(name: str, count: int, row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['steps_per_s']:.0f}",
         f"{low:.0f} to {high:.0f}",
         f"{row['steps_per_processor_s']:.0f}",
-        f"{row['to_reference']:.2f}",
+        f"{row['to_reference']:.2f}" if row["to_reference"] else "-",
     )
