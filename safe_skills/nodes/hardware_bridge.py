@@ -225,15 +225,23 @@ class HardwareBridge(Bridge):
         self.note_sent(position)
 
     def _measured(self, message: PoseStamped) -> None:
-        self._frame = message.header.frame_id
         position, invalid = None, ""
         try:
-            self._measured_pose = pose_from_message(message)
-            position = self._arm.position(self._measured_pose)
+            pose = pose_from_message(message)
+            measured = self._arm.position(pose)
+            self._frame = self._frame_of(message)
+            self._measured_pose, position = pose, measured
         except ValueError as error:
             invalid = f"measured_cp refused: {error}"
             self.refuse("measured_cp refused", invalid)
         self.observed(position, invalid)
+
+    def _frame_of(self, message: PoseStamped) -> str:
+        """Return the frame of a measured pose, which is that of set-points; it never changes."""
+        frame = message.header.frame_id
+        if self._frame and frame != self._frame:
+            raise ValueError(f"expected a pose in frame {self._frame!r}, got frame {frame!r}")
+        return frame
 
     def _operating_state(self, message: Any) -> None:
         told = OperatingState(message.state, message.is_homed, message.is_busy)

@@ -103,6 +103,18 @@ def test_measured_data_with_a_zero_stamp_is_invalid_and_stops_motion(graph, brid
     assert any("zero stamp" in text for _, text in lines)
 
 
+def test_a_measured_pose_in_another_frame_than_before_stops_motion(graph, bridge, lines):
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    header = Header(stamp=graph.stamp(), frame_id="camera")
+    measure(graph, raw=pose_message(ARM.target(np.zeros(2)), header))
+    assert len(graph.holds) == 1
+    assert any("frame 'PSM1_base', got frame 'camera'" in text for _, text in lines)
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    assert [message.header.frame_id for message in graph.servo] == ["PSM1_base"] * 2
+
+
 def test_a_tool_off_the_task_plane_is_not_moved(graph, bridge, lines):
     pose = ARM.target(np.zeros(2))
     lifted = type(pose)(pose.position + (0.0, 0.0, 0.1), pose.rotation)
