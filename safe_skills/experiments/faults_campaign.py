@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,7 +15,12 @@ import numpy as np
 from safe_skills.experiments.faults_messages import HOUR, plausible, shift_stamp, spoiled
 from safe_skills.experiments.faults_rig import Rig
 from safe_skills.experiments.faults_schedule import Burst
-from safe_skills.experiments.graph_processes import end_processes, node_command, start_process
+from safe_skills.experiments.graph_processes import (
+    ENDING,
+    end_processes,
+    node_command,
+    start_process,
+)
 from safe_skills.nodes.composed import node_class
 from safe_skills.systems import NodeSpec
 
@@ -217,7 +223,10 @@ class Campaign:
             self.rig.spin(PAUSE)
             processes.resume(name)
             return
-        (processes.kill if burst.kind.name == "killed" else processes.end)(name)
+        if burst.kind.name == "restarted":
+            processes.ask_to_end(name)
+            self.rig.until(lambda: processes.children[name].poll() is not None, ENDING)
+        processes.kill(name)
         if processes.children[name].returncode not in (0, -9):
             outcome.crashes.append(f"{name} ended with {processes.children[name].returncode}")
         self.rig.spin(PAUSE)
@@ -237,6 +246,9 @@ class Campaign:
         complaint = "File too large"
         self.rig.until(lambda: complaint in _read(log)[said:] or child.poll() is not None, RESTART)
         self.rig.spin(PAUSE)
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+            self.rig.until(lambda: child.poll() is not None, ENDING)
         end_processes([child])
         told = _read(log)[said:]
         if complaint not in told:

@@ -216,8 +216,9 @@ def _set_points(tape: Tape, bounds: Bounds) -> list[Breach]:
             continue
         position = np.array(point.position)
         measured = fed.within(point.at - WINDOW, point.at)
-        # A robot that is outside may be told to stay there, or to come back from there.
+        # A robot that is a little outside may be told to stay there, or to come back from there.
         there = np.maximum(measured - high, low - measured).max(axis=0, initial=0.0)
+        there = np.minimum(there, bounds.lead)
         outside = float((np.maximum(position - high, low - position) - there).max())
         if outside > ROUNDING:
             found.append(Breach(point.at, "set-point workspace", outside, 0.0))

@@ -69,10 +69,7 @@ def summarize(
             "statuses": len(tape.statuses),
         },
         "broken_rules": dict(Counter(breach.rule for breach in broken)),
-        "breaches": [
-            {"rule": b.rule, "value": _number(b.value), "limit": _number(b.limit), "during": name}
-            for b, name in _named(broken, done)[:SHOWN]
-        ],
+        "breaches": _grouped(broken, done)[:SHOWN],
         "accepted": accepted[:SHOWN],
         "crash_lines": crashed[:SHOWN],
         "not_recovered": [label(o) for o in done if math.isinf(o.recovered)][:SHOWN],
@@ -168,11 +165,20 @@ def _index(breach: Breach, done: Sequence[Outcome]) -> int:
     return bisect.bisect_right([outcome.begin for outcome in done], breach.at) - 1
 
 
-def _named(broken: Sequence[Breach], done: Sequence[Outcome]) -> list[tuple[Breach, str]]:
-    return [
-        (breach, label(done[index]) if (index := _index(breach, done)) >= 0 else "before")
-        for breach in broken
-    ]
+def _grouped(broken: Sequence[Breach], done: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Breaches by rule and by what was injected, each with the greatest value."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for breach in broken:
+        index = _index(breach, done)
+        during = label(done[index]) if index >= 0 else "before"
+        row = found.setdefault(
+            (breach.rule, during),
+            {"rule": breach.rule, "during": during, "count": 0, "value": None, "limit": None},
+        )
+        row["count"] += 1
+        if row["value"] is None or breach.value > row["value"]:
+            row |= {"value": _number(breach.value), "limit": _number(breach.limit)}
+    return list(found.values())
 
 
 def _percentiles(holds: Sequence[float]) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SLOW_SHARE = 0.012
+SLOW_SHARE = 0.02
 """Share of faults that take seconds each: processes, silences, second publishers, full disks."""
 
 EXTRA_BURST = 25
@@ -171,7 +171,7 @@ def kinds_of(system: str) -> tuple[Kind, ...]:
         Kind("stopped", "process", at.nodes),
         Kind("restarted", "process", at.nodes),
         Kind("disk full", "disk", ("bag_recorder",)),
-        Kind("clock taken away", "clock", ("safety_monitor", "hardware_bridge")),
+        Kind("clock taken away", "clock", ("safety_monitor", "hardware_bridge"), True),
     )
 
 

@@ -115,9 +115,9 @@ class GraphProcesses:
         self.children[name].kill()
         self.children[name].wait()
 
-    def end(self, name: str) -> None:
-        """Ends a node in good order."""
-        end_processes([self.children[name]])
+    def ask_to_end(self, name: str) -> None:
+        """Asks a node to end in good order."""
+        self.children[name].send_signal(signal.SIGINT)
 
     def pause(self, name: str) -> None:
         """Stops a node's process where it is."""
