@@ -20,7 +20,7 @@ from safe_skills.nodes.who import (
 PERIOD = 0.5
 """Seconds between two looks at the graph."""
 
-FORGOTTEN = 5.0
+FORGOTTEN = 2.0
 """Seconds after its last message that a publisher counts which has left the graph."""
 
 UNKNOWN = "_NODE_NAME_UNKNOWN_"
@@ -50,7 +50,7 @@ class PublisherWatch:
     stays in the graph for the lease of its participant, up to 20 s, and must not keep its successor
     from working.
 
-    What was heard from counts until it has left the graph and has been silent for 5 s.
+    What was heard from counts until it has left the graph and has been silent for 2 s.
 
     Made in `configure`; like all that a node subscribes to, it works while the node is active.
 
