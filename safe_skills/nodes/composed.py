@@ -182,6 +182,7 @@ def _create(spec: NodeSpec, overrides: Mapping[str, Any]) -> SkillNode:
         cli += ["-r", f"{source}:={target}"]
     return node_class(spec.executable)(
         spec.name,
+        namespace=spec.namespace or None,
         parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
         cli_args=["--ros-args", *cli] if cli else None,
     )

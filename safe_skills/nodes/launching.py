@@ -98,7 +98,7 @@ def _process(spec: NodeSpec, config: str, system: str) -> LifecycleNode:
         package="safe_skills",
         executable=spec.executable,
         name=spec.name,
-        namespace="",
+        namespace=spec.namespace,
         parameters=[config, dict(spec.parameters)],
         remappings=list(spec.remappings),
         # Means something where ROS_SECURITY_ENABLE is set only.

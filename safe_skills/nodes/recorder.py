@@ -154,7 +154,11 @@ class Recorder(SkillNode):
         self.log.note_safe_command(nanoseconds(message.header.stamp), info["source_timestamp"])
 
     def _note_diagnostics(self, message: DiagnosticArray) -> None:
+        # The diagnostics of all robots come on one topic.
+        own = self.get_namespace().strip("/")
         for status in message.status:
+            if status.name.partition(":")[0].rpartition("/")[0] != own:
+                continue
             values = {pair.key: pair.value for pair in status.values}
             if "pid" in values and "peak_rss_mb" in values:
                 self.log.note_process(int(values["pid"]), float(values["peak_rss_mb"]))

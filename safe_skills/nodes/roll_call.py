@@ -63,4 +63,9 @@ def sources_of(node: Node, names: str) -> RollCall:
     def give_up(missing: list[str]) -> None:
         node.get_logger().warning(f"not found yet: {', '.join(missing)}; recorded once it is")
 
-    return RollCall(names_in(names), node.get_node_names, SOURCES_PATIENCE, give_up)
+    def present() -> list[str]:
+        # Another robot's nodes have the same names, in another namespace.
+        found, own = node.get_node_names_and_namespaces(), node.get_namespace()
+        return [name for name, namespace in found if namespace == own]
+
+    return RollCall(names_in(names), present, SOURCES_PATIENCE, give_up)

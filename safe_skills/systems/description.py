@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 DISCOVERY = "ROS_AUTOMATIC_DISCOVERY_RANGE"
@@ -20,6 +21,8 @@ class Option:
         help: one sentence.
         choices: the only values allowed, if there are such.
         kind: type of the value, str or int.
+        pattern: regular expression that the text must match as a whole, if there is one.
+        form: what the pattern asks for, in words.
     """
 
     name: str
@@ -27,11 +30,15 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     kind: type = str
+    pattern: str = ""
+    form: str = ""
 
     def parse(self, text: str) -> Any:
         """Returns the value of a text; ValueError says in one line what was expected."""
         if self.choices and text not in self.choices:
             raise ValueError(f"{self.name}: expected {' or '.join(self.choices)}, got {text!r}")
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise ValueError(f"{self.name}: expected {self.form}, got {text!r}")
         if self.kind is not int:
             return text
         try:
@@ -56,6 +63,7 @@ class NodeSpec:
         remappings: (from, to) topic names.
         node: name of the node in the graph, where it is not that of the executable: who stops a
             robot by `safety_monitor/e_stop` need not know which monitor it is.
+        namespace: of the node and its topics; empty: the root.
     """
 
     executable: str
@@ -64,6 +72,7 @@ class NodeSpec:
     ends_run: bool = False
     remappings: tuple[tuple[str, str], ...] = ()
     node: str = ""
+    namespace: str = ""
 
     @property
     def name(self) -> str:
@@ -110,7 +119,9 @@ class System:
 
     def nodes(self, given: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         """Returns the nodes for some options; raises as `values` does."""
-        return self.build(self.values(given))
+        values = self.values(given)
+        namespace = values["namespace"]
+        return tuple(replace(spec, namespace=namespace) for spec in self.build(values))
 
 
 LAUNCH_OPTIONS = (

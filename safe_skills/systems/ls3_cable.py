@@ -13,6 +13,7 @@ from safe_skills.systems.shared import (
     EPISODES,
     EPISODES_PER_UPDATE,
     FILES,
+    NAMESPACE,
     RECORDERS,
     WORLD_WAITS,
     recorders,
@@ -46,6 +47,7 @@ OPTIONS = (
     ),
     Option("config", "", "Parameter file; empty: config/ls3_cable.yaml."),
     DISCOVERY_RANGE,
+    NAMESPACE,
     *FILES,
 )
 

@@ -13,6 +13,7 @@ from safe_skills.systems.shared import (
     EPISODES,
     EPISODES_PER_UPDATE,
     FILES,
+    NAMESPACE,
     RECORDERS,
     WORLD_WAITS,
     recorders,
@@ -51,6 +52,7 @@ OPTIONS = (
     ),
     Option("config", "", "Parameter file; empty: config/safer_grasp.yaml."),
     DISCOVERY_RANGE,
+    NAMESPACE,
     *FILES,
 )
 

@@ -25,6 +25,14 @@ DISCOVERY_RANGE = Option(
     ("auto", "localhost", "subnet", "system_default"),
 )
 
+NAMESPACE = Option(
+    "namespace",
+    "",
+    "Namespace of all nodes and topics, one for each of several robots; empty: none.",
+    pattern=r"(/?[A-Za-z]\w*(/[A-Za-z]\w*)*)?",
+    form="names of letters, digits and underscores with / between them",
+)
+
 FILES = (
     Option(
         "record",

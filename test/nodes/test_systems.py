@@ -217,6 +217,16 @@ def test_nodes_look_on_this_host_only_unless_an_option_or_the_environment_opens_
         assert system.values({})["discovery"] == "auto"
 
 
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=str)
+def test_a_namespace_is_that_of_every_node(system):
+    assert {spec.namespace for spec in system.nodes({})} == {""}
+    for name in ("left", "/hospital/left"):
+        assert {spec.namespace for spec in system.nodes({"namespace": name})} == {name}
+    for bad in ("le ft", "1st", "left/", "a//b", "~x"):
+        with pytest.raises(ValueError, match="namespace: expected names of letters"):
+            system.nodes({"namespace": bad})
+
+
 def test_an_unknown_system_is_named():
     with pytest.raises(ValueError, match="expected ls3_cable or safer_grasp, got 'ls4'"):
         find_system("ls4")
