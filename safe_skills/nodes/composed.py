@@ -72,6 +72,7 @@ def add_parameters_option(parser: argparse.ArgumentParser) -> None:
     """Add `-p`, whose texts `parse_overrides` takes, as `parameters`."""
     parser.add_argument(
         "-p",
+        "--parameter",
         dest="parameters",
         action="append",
         default=[],
