@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from safe_skills.msg import LatentState
+from safe_skills.msg import LatentState, Surprise
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode, main_for
 from safe_skills.nodes.conversions import latent_message, nanoseconds, rgb_from_image
@@ -20,6 +20,10 @@ from safe_skills.nodes.model import OPENCV_PARAMETERS, checkpoint_folder, share_
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor
 from safe_skills.nodes.watch import DropCounter, Silence
+
+LATENT_FIRST = 0.002
+"""Pause after a latent before its surprise is measured [s]: where a process also plans, the plan
+comes first, and no command waits for the measurement."""
 
 CAMERA_PARAMETERS = {
     "crop": Param(
@@ -38,9 +42,9 @@ class CameraEncoder(SkillNode):
     """Encodes the newest camera frame and publishes the belief with its stamp.
 
     The checkpoint's method decides how: LS3's encoder (sec. 4.1), or psi(s) of a skill prior
-    (SAFER sec. 4.2). Subscribes `camera/image_raw` and `episode_start`; publishes `latent`. A frame
-    that is refused makes no latent. A checkpoint set while the node runs is used from the next
-    `episode_start` on.
+    (SAFER sec. 4.2). Subscribes `camera/image_raw` and `episode_start`; publishes `latent`, and
+    after it, where the checkpoint has been calibrated for that, `surprise`. A frame that is refused
+    makes no latent. A checkpoint set while the node runs is used from the next `episode_start` on.
     """
 
     NAME = "camera_encoder"
@@ -50,6 +54,9 @@ class CameraEncoder(SkillNode):
         **CAMERA_PARAMETERS,
         "min_rate": Param(
             1.0, "Rate of frames below which diagnostics warn [Hz].", low=0.0, high=1000.0
+        ),
+        "surprise_every": Param(
+            1, "Of so many frames one is measured for surprise; 0: none.", low=0, high=1000
         ),
     }
 
@@ -64,11 +71,16 @@ class CameraEncoder(SkillNode):
         self._silence = Silence(self.param("camera_timeout"))
         self._rate = FrequencyStatus(low=self.param("min_rate"))
         self._encoded = 0
+        self._surprise_every = self.param("surprise_every")
+        self._unmeasured: tuple[Encoder, np.ndarray, np.ndarray, LatentState] | None = None
         self._latents = self.advertise(LatentState, "latent", qos.IMAGE)
+        self._surprises = self.advertise(Surprise, "surprise", qos.IMAGE)
         self.subscribe(Image, "camera/image_raw", self._encode, qos.IMAGE)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
         self.serve(Trigger, "~/reload", self._successor.reload)
         self.every(0.1, self._watch)
+        self._surprise_timer = self.every(LATENT_FIRST, self._measure_surprise)
+        self._surprise_timer.cancel()
         self.diagnostics.add("camera", self._rate)
         self.diagnostics.add("frames", self._report_frames)
 
@@ -87,8 +99,14 @@ class CameraEncoder(SkillNode):
 
     def _load(self, checkpoint: str) -> Encoder:
         encoder = load_encoder(self, checkpoint_folder(checkpoint))
-        # The first frame that a process encodes takes much longer.
-        encoder.encode(np.zeros((encoder.size, encoder.size, 3), np.uint8))
+        # The first frame that a process encodes and decodes takes much longer.
+        black = np.zeros((encoder.size, encoder.size, 3), np.uint8)
+        encoder.reconstruction_error(black, encoder.encode(black)[0])
+        if encoder.surprise is None:
+            self.get_logger().warning(
+                f"model {encoder.model_id} was not calibrated for surprise: nothing is said of "
+                f"frames unlike its training; safe-skills calibrate surprise mends that"
+            )
         return encoder
 
     def _use(self, encoder: Encoder) -> None:
@@ -114,7 +132,29 @@ class CameraEncoder(SkillNode):
             self.refuse("image refused", f"image refused: {error}")
             return
         self._latents.publish(latent)
+        every = self._surprise_every if self._encoder.surprise else 0
+        if every and self._encoded % every == 0:
+            self._unmeasured = (self._encoder, area, mean, latent)
+            self._surprise_timer.reset()
         self._encoded += 1
+
+    def _measure_surprise(self) -> None:
+        self._surprise_timer.cancel()
+        if self._unmeasured is None:
+            return
+        (encoder, area, mean, latent), self._unmeasured = self._unmeasured, None
+        began = time.perf_counter()
+        error = encoder.reconstruction_error(area, mean)
+        distance = encoder.surprise.latent_distance_of(mean)
+        self._surprises.publish(
+            Surprise(
+                header=latent.header,
+                model_id=latent.model_id,
+                reconstruction_error=error,
+                latent_distance=distance,
+                compute_time=time.perf_counter() - began,
+            )
+        )
 
     def _watch(self) -> None:
         if self._silence.begins():

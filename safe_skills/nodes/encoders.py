@@ -1,13 +1,17 @@
 """What camera frames are encoded with: the checkpoint's method decides. LS3 and SAFER meet here."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from safe_skills.data.checkpoint import CheckpointError, load_checkpoint
 from safe_skills.data.segments import shrink
+from safe_skills.data.surprise import SurpriseModel, load_surprise
+from safe_skills.ls3.surprise import reconstruction_error
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.model import load_agent, model_folder
 from safe_skills.safer.config import METHODS
@@ -23,12 +27,17 @@ class Encoder:
         dim: d, length of a latent.
         encode: from an area (H, H, 3) uint8 RGB to mean and standard deviation, each (d,) float32;
             `ValueError` for one that does not fit.
+        surprise: when a frame surprises it; None for a checkpoint that was not calibrated.
+        reconstruction_error: of an area, from the mean that it was encoded to; NaN for an encoder
+            without a decoder.
     """
 
     model_id: str
     size: int
     dim: int
     encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    surprise: SurpriseModel | None
+    reconstruction_error: Callable[[np.ndarray, np.ndarray], float]
 
 
 def load_encoder(node: SkillNode, folder: Path | None = None) -> Encoder:
@@ -39,13 +48,21 @@ def load_encoder(node: SkillNode, folder: Path | None = None) -> Encoder:
         folder: of the checkpoint; None takes the one that the node's parameters name.
 
     Raises:
-        CheckpointError: In one line: it cannot be used, or is of a method without an encoder.
+        CheckpointError: In one line: it cannot be used, is of a method without an encoder, or has a
+            calibration of surprise that is damaged or for other weights.
     """
     folder = folder or model_folder(node)
     method = load_checkpoint(folder).config["method"]
     if method == "ls3":
         agent = load_agent(node, folder)
-        return Encoder(agent.model_id, agent.mask_config.size, agent.latent_dim, agent.encode)
+        return Encoder(
+            agent.model_id,
+            agent.mask_config.size,
+            agent.latent_dim,
+            agent.encode,
+            load_surprise(folder, agent.model_id),
+            partial(reconstruction_error, agent),
+        )
     if method not in METHODS:
         raise CheckpointError(
             f"checkpoint {folder}: expected method ls3, {', '.join(METHODS)}, found {method!r}"
@@ -64,4 +81,11 @@ def _features(node: SkillNode, folder: Path) -> Encoder:
     def encode(area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return prior.features(shrink(area, prior.frame_size)), exactly
 
-    return Encoder(prior.model_id, prior.frame_size, len(exactly), encode)
+    return Encoder(
+        prior.model_id,
+        prior.frame_size,
+        len(exactly),
+        encode,
+        load_surprise(folder, prior.model_id),
+        lambda area, mean: math.nan,
+    )

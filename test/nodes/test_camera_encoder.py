@@ -1,14 +1,33 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from std_msgs.msg import Header
 
-from safe_skills.msg import LatentState
+from safe_skills.data.surprise import (
+    FILE,
+    EncodedFrames,
+    calibrate_held_out,
+    load_surprise,
+    save_surprise,
+)
+from safe_skills.ls3.surprise import encoded_frames, reconstruction_error
+from safe_skills.msg import LatentState, Surprise
 from safe_skills.nodes import qos
 from safe_skills.nodes.camera_encoder import CameraEncoder
 from safe_skills.nodes.conversions import image_from_rgb
 from safe_skills.nodes.diagnostics import OK, WARN, Status
+
+
+@pytest.fixture(scope="session")
+def calibrated(checkpoint, agent, tmp_path_factory):
+    """The checkpoint, calibrated on frames of a bar that moves."""
+    folder = tmp_path_factory.mktemp("calibrated") / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    episodes = [np.stack([frame(at=at + k) for at in range(0, 40, 4)]) for k in range(8)]
+    save_surprise(calibrate_held_out(encoded_frames(agent, episodes), 0), folder, agent.model_id)
+    return folder
 
 
 @pytest.fixture
@@ -33,9 +52,10 @@ def send(graph, rgb, **changes):
     return header
 
 
-def frame(side=64):
+def frame(side=64, at=None):
     rgb = np.full((side, side, 3), 200, np.uint8)
-    rgb[side // 2 :, side // 3 : side // 2] = (220, 25, 25)
+    first, last = (side // 3, side // 2) if at is None else (at, at + side // 6)
+    rgb[side // 2 :, first:last] = (220, 25, 25)
     return rgb
 
 
@@ -131,6 +151,93 @@ def test_the_crop_cuts_the_task_out_of_a_camera_frame(graph, checkpoint, agent):
     send(graph, wide)
     assert graph.until(lambda: latents)
     np.testing.assert_array_equal(latents[0].mean, agent.encode(frame(192))[0])
+
+
+def watch_surprise(graph, checkpoint, **parameters):
+    node = graph.start(CameraEncoder, checkpoint=str(checkpoint), **parameters)
+    assert node.is_active, node.fault
+    latents = graph.collect(LatentState, "latent", qos.IMAGE)
+    surprises = graph.collect(Surprise, "surprise", qos.IMAGE)
+    graph.matched(node)
+    return latents, surprises
+
+
+def test_every_latent_is_followed_by_its_surprise(graph, calibrated, agent):
+    limits = load_surprise(calibrated, agent.model_id)
+    latents, surprises = watch_surprise(graph, calibrated)
+    clean, black = frame(at=10), np.zeros((64, 64, 3), np.uint8)
+    for sent, rgb in enumerate((clean, black), start=1):
+        header = send(graph, rgb)
+        assert graph.until(lambda sent=sent: len(surprises) == len(latents) == sent)
+        latent, surprise = latents[-1], surprises[-1]
+        assert surprise.header == header and surprise.model_id == agent.model_id
+        mean = np.array(latent.mean, np.float32)
+        assert surprise.latent_distance == limits.latent_distance_of(mean)
+        assert surprise.reconstruction_error == reconstruction_error(agent, rgb, mean)
+        assert surprise.compute_time > 0
+    assert surprises[0].reconstruction_error <= limits.reconstruction_limit
+    assert surprises[0].latent_distance <= limits.latent_distance_limit
+    assert surprises[1].reconstruction_error > limits.reconstruction_limit
+
+
+def test_a_frame_that_is_refused_has_no_surprise(graph, calibrated):
+    latents, surprises = watch_surprise(graph, calibrated)
+    send(graph, frame(32))
+    send(graph, frame())
+    assert graph.until(lambda: surprises)
+    assert len(surprises) == len(latents) == 1
+
+
+def test_of_many_frames_some_are_measured(graph, calibrated):
+    latents, surprises = watch_surprise(graph, calibrated, surprise_every=3)
+    headers = []
+    for sent in range(1, 5):
+        headers.append(send(graph, frame(at=4 * sent)))
+        assert graph.until(lambda sent=sent: len(latents) == sent)
+    assert graph.until(lambda: len(surprises) == 2)
+    assert [surprise.header for surprise in surprises] == [headers[0], headers[3]]
+
+
+def test_a_prior_has_a_distance_and_no_error(graph, prior_checkpoint, prior, tmp_path):
+    folder = tmp_path / "prior"
+    shutil.copytree(prior_checkpoint, folder)
+    rng = np.random.default_rng(0)
+    mean = prior.features(rng.integers(0, 255, (200, 48, 48, 3), np.uint8))
+    frames = EncodedFrames(mean, np.zeros_like(mean), None, np.repeat(np.arange(20), 10))
+    limits = calibrate_held_out(frames, 0)
+    save_surprise(limits, folder, prior.model_id)
+    _, surprises = watch_surprise(graph, folder)
+    send(graph, frame(48))
+    assert graph.until(lambda: surprises)
+    assert np.isnan(surprises[0].reconstruction_error)
+    expected = limits.latent_distance_of(prior.features(frame(48)))
+    assert surprises[0].latent_distance == pytest.approx(expected)
+
+
+def test_a_checkpoint_without_calibration_works_and_says_so_once(graph, checkpoint, lines):
+    latents, surprises = watch_surprise(graph, checkpoint)
+    for sent in (1, 2):
+        send(graph, frame())
+        assert graph.until(lambda sent=sent: len(latents) == sent)
+    graph.spin(0.2)
+    assert surprises == []
+    said = [text for _, text in lines if "not calibrated for surprise" in text]
+    assert len(said) == 1 and "safe-skills calibrate surprise" in said[0]
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_calibration_that_cannot_be_used_refuses_the_checkpoint(
+    graph, calibrated, agent, tmp_path, foreign
+):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(calibrated, folder)
+    if foreign:
+        save_surprise(load_surprise(calibrated, agent.model_id), folder, "cable-another")
+    else:
+        (folder / FILE).write_bytes((folder / FILE).read_bytes()[:100])
+    node = graph.start(CameraEncoder, checkpoint=str(folder))
+    assert not node.is_active
+    assert ("found that of cable-another" if foreign else "is damaged") in node.fault
 
 
 def test_nothing_is_read_while_inactive(graph, encoder):
