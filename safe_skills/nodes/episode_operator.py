@@ -37,15 +37,19 @@ class EpisodeOperator(SkillNode):
     and, where a goal is given, `camera/image_raw`.
 
     Between episodes, and while it is paused, the robot stands still: the gate's `e_stop` is
-    called, and its `reset` when an episode begins or goes on. Every gated command of an open
-    episode is a step. Cable seen in the goal, and contact seen by the safety monitor, end an
-    episode by themselves where that is asked for.
+    called, and its `reset` when an episode begins or goes on; then the bridge's `resume`, for an
+    arm that the stop has paused. Every gated command of an open episode is a step. Cable seen in
+    the goal, and contact seen by the safety monitor, end an episode by themselves where that is
+    asked for.
     """
 
     NAME = "episode_operator"
     PARAMETERS = {
         "horizon": Param(
             50, "Steps after which an episode ends as a failure; 0: never.", low=0, high=10**6
+        ),
+        "bridge": Param(
+            "hardware_bridge", "Node whose resume is called where an episode begins or goes on."
         ),
         "gate": Param("safety_monitor", "Node whose e_stop and reset hold and release the robot."),
         "crop": CAMERA_PARAMETERS["crop"],
@@ -80,11 +84,12 @@ class EpisodeOperator(SkillNode):
         self._goal = ((goal[0], goal[1]), (goal[2], goal[3])) if any(goal) else None
         self._cable = hsv_ranges("cable_hsv", self.param("cable_hsv"))
         self._book = EpisodeBook(self.param("horizon"))
-        self._paused = self._foreign = False
+        self._paused = self._foreign = self._resume_due = False
         self._gate_state: int | None = None
         gate = self.param("gate")
         self._stop = self.create_client(Trigger, f"{gate}/e_stop")
         self._release = self.create_client(Trigger, f"{gate}/reset")
+        self._resume = self.create_client(Trigger, f"{self.param('bridge')}/resume")
         self._starts = self.advertise(Header, "episode_start", qos.EVENT)
         self._statuses = self.advertise(EpisodeStatus, "episode", qos.EVENT)
         self.subscribe(SafetyStatus, "safety_status", self._note_gate, qos.STATUS)
@@ -103,7 +108,7 @@ class EpisodeOperator(SkillNode):
 
     def cleanup(self) -> None:
         """Close the clients."""
-        for client in (self._stop, self._release):
+        for client in (self._stop, self._release, self._resume):
             self.destroy_client(client)
 
     # ---- the gate
@@ -122,9 +127,17 @@ class EpisodeOperator(SkillNode):
 
     def _keep_still(self) -> None:
         """Stop the gate where it should be stopped; also one that was started again."""
-        known = self._gate_state is not None
-        if self._still and known and self._gate_state != SafetyStatus.STOPPED:
+        released = self._gate_state not in (None, SafetyStatus.STOPPED)
+        if self._still and released:
             self._call(self._stop)
+        elif self._resume_due and released and self._resume.service_is_ready():
+            # Again until it is taken: the bridge may not have heard of the release yet.
+            self._resume.call_async(Trigger.Request()).add_done_callback(self._resumed)
+
+    def _resumed(self, future: Future) -> None:
+        self._resume_due = self._resume_due and not future.result().success
+        if self._resume_due:
+            self.get_logger().error(future.result().message, throttle_duration_sec=2.0)
 
     def _call(self, client) -> None:
         if client.service_is_ready():
@@ -153,6 +166,7 @@ class EpisodeOperator(SkillNode):
         self._paused = False
         self._starts.publish(Header(stamp=stamp.to_msg(), frame_id=TASK_FRAME))
         self._call(self._release)
+        self._resume_due = True
         self.get_logger().info(f"episode {number} begins")
         return _answer(response, f"episode {number} begins", True)
 
@@ -179,6 +193,7 @@ class EpisodeOperator(SkillNode):
         if not request.data and self._foreign:
             return _answer(response, "the robot was stopped by someone else: reset the gate first")
         self._paused = request.data
+        self._resume_due = not self._paused
         self._call(self._stop if self._paused else self._release)
         said = "is paused" if self._paused else "goes on"
         self.get_logger().info(f"episode {self._book.episode} {said}")
@@ -223,7 +238,7 @@ class EpisodeOperator(SkillNode):
                 self._hold_after(f"episode {step.episode}: {how} in {step.step} steps")
 
     def _hold_after(self, line: str) -> None:
-        self._paused = False
+        self._paused = self._resume_due = False
         self._call(self._stop)
         self.get_logger().info(line)
 

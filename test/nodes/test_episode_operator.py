@@ -19,6 +19,8 @@ class Gate:
         self._status = graph.peer.create_publisher(SafetyStatus, "safety_status", qos.STATUS)
         graph.peer.create_service(Trigger, "safety_monitor/e_stop", self._e_stop)
         graph.peer.create_service(Trigger, "safety_monitor/reset", self._reset)
+        graph.peer.create_service(Trigger, "hardware_bridge/resume", self._resume)
+        self.deaf = 0
         graph.peer.create_timer(0.05, self.tell)
 
     def tell(self):
@@ -30,6 +32,13 @@ class Gate:
 
     def _reset(self, _, response):
         return self._answer("reset", False, response)
+
+    def _resume(self, _, response):
+        """The bridge, which may hear of the reset later than this is called."""
+        self.calls.append("resume")
+        self.deaf, response.success = max(self.deaf - 1, 0), self.deaf == 0
+        response.message = "resumed" if response.success else "not resumed"
+        return response
 
     def _answer(self, call, stopped, response):
         self.calls.append(call)
@@ -210,3 +219,21 @@ def test_a_contact_that_is_seen_is_a_violation_where_asked_for(graph, ends):
 def test_bad_parameters_are_refused(graph, parameters, says):
     node = graph.start(EpisodeOperator, **parameters)
     assert not node.is_active and says in node.fault
+
+
+def test_the_bridge_is_told_to_resume_after_the_gate_is_reset_until_it_does(graph):
+    desk = Desk(graph)
+    desk.gate.deaf = 2
+    assert desk.call("start").success
+    assert graph.until(lambda: desk.gate.calls.count("resume") == 3)
+    assert desk.gate.calls.index("reset") < desk.gate.calls.index("resume")
+    assert desk.call("pause", True).success
+    assert graph.until(lambda: desk.gate.stopped)
+    graph.spin(0.5)
+    assert desk.gate.calls.count("resume") == 3
+    assert desk.call("pause", False).success
+    assert graph.until(lambda: desk.gate.calls.count("resume") == 4)
+    assert desk.call("discard").success
+    assert graph.until(lambda: desk.gate.stopped)
+    graph.spin(0.5)
+    assert desk.gate.calls.count("resume") == 4
