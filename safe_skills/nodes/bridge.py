@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -17,12 +17,16 @@ from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.conversions import TASK_FRAME, action_from_command, nanoseconds
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
 from safe_skills.nodes.parameters import Param
+from safe_skills.nodes.publishers import PublisherWatch
 from safe_skills.nodes.watch import StopLatch
 from safe_skills.robots.bridge_state import BridgeMachine, BridgeState, Standing
 from safe_skills.robots.servo import ServoLimits, ServoOutput, ServoState, SetPointServo
 
 TELL_EVERY = 0.1
 """Seconds between two statuses where nothing changes."""
+
+FOREIGN = "foreign publisher"
+"""How the reason begins for which a robot is held that somebody else commands, too."""
 
 _LEVELS = {
     BridgeState.READY: (OK, "waiting for commands"),
@@ -194,6 +198,16 @@ class Bridge(SkillNode, ABC):
         """Tell the robot to hold, whatever it does."""
         self._hold_reason = reason
         self.send(self._servo.hold(gently))
+
+    def alone_on(self, topics: Mapping[str, type]) -> None:
+        """Hold the robot while another node publishes on topics that are this bridge's alone."""
+        watch = PublisherWatch(self, topics, self._foreign)
+        self.vetoes.append(lambda: "".join(f"{FOREIGN}: {line}" for line in watch.foreign[:1]))
+
+    def _foreign(self, lines: list[str]) -> None:
+        for line in lines:
+            self.get_logger().error(f"{FOREIGN}: {line}")
+        self.tick()
 
     def hold_if_moving(self, reason: str) -> None:
         """Tell the robot to hold, unless it does not move anyway."""

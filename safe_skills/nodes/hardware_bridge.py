@@ -137,6 +137,7 @@ class HardwareBridge(Bridge):
         self.diagnostics.hardware_id = arm
         self._servo_cp = self.advertise(PoseStamped, f"{arm}/servo_cp", qos.COMMAND)
         self._hold = self.advertise(Empty, f"{arm}/hold", qos.COMMAND)
+        self.alone_on({f"{arm}/servo_cp": PoseStamped})
         self.subscribe(PoseStamped, f"{arm}/measured_cp", self._measured, qos.CRTK_STATE_LATEST)
         if self._crtk is not None:
             kind, order = self._crtk.OperatingState, self._crtk.StringStamped

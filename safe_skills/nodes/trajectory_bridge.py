@@ -151,6 +151,7 @@ class TrajectoryBridge(Bridge):
         self._gripper_out = self.advertise(
             JointTrajectory, "gripper_controller/joint_trajectory", qos.COMMAND
         )
+        self.alone_on({"arm_controller/joint_trajectory": JointTrajectory})
         self.subscribe(JointState, "joint_states", self._measured, qos.CRTK_STATE_LATEST)
 
     def parameters_changed(self, names: set[str]) -> None:

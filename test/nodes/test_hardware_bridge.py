@@ -435,6 +435,21 @@ def test_a_silent_monitor_holds_the_arm_until_it_speaks_again(graph):
     assert graph.until(lambda: graph.status.state == BridgeStatus.MOVING)
 
 
+def test_another_publisher_on_the_arms_topic_holds_it_until_it_is_gone(graph, bridge):
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    intruder = graph.peer.create_publisher(PoseStamped, "PSM1/servo_cp", qos.COMMAND)
+    why = "foreign publisher: /PSM1/servo_cp: /peer publishes, too"
+    assert graph.until(lambda: any(status.reason == why for status in graph.statuses))
+    assert graph.status.state == BridgeStatus.HOLDING
+    assert graph.until(lambda: graph.holds)
+    graph.peer.destroy_publisher(intruder)
+    assert graph.until(lambda: not any(ask() for ask in bridge.vetoes))
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    assert graph.until(lambda: graph.status.state == BridgeStatus.MOVING)
+
+
 def test_a_veto_holds_the_arm_and_refuses_commands(graph, bridge, lines):
     why = []
     bridge.vetoes.append(lambda: "".join(why))
