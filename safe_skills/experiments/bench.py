@@ -17,6 +17,7 @@ BENCHMARKS = {
     ),
     "prior": Part("bench_prior", "SAFER's training against frames encoded a window at a time"),
     "envs": Part("bench_envs", "steps per second of the environments"),
+    "gate": Part("bench_gate", "a judgement by all checks of the safety gate, and by its first"),
     "loop": Part("bench_loop", "every hop of the graph from camera image to robot"),
 }
 

@@ -62,6 +62,12 @@ SHARED_LIMITS = {
         0.0,
         1.0,
     ),
+    "frozen_frames": limit(
+        "frozen_frames",
+        "Images that show the same after the robot moved before the camera counts as frozen.",
+        1,
+        1000,
+    ),
     "violation_budget": optional(
         0.0, "Findings in an episode that may hold the robot; more hold it to the end", 1e9
     ),

@@ -6,6 +6,7 @@ from math import isnan
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -40,6 +41,7 @@ from safe_skills.safety import (
     GateState,
     HoldProof,
 )
+from safe_skills.safety.frozen import picture_digest
 
 HEARTBEAT = 0.04
 """Longest time between two statuses [s]: the bridge lives by them."""
@@ -93,6 +95,12 @@ class Monitor(SkillNode):
                 f"{model_id} has no calibration of surprise: frames that it cannot explain are not "
                 "noticed (safe-skills calibrate surprise)"
             )
+
+    def note_image(self, message: Image) -> None:
+        """Tell the supervisor of an image."""
+        digest = picture_digest(message.data)
+        stamp = nanoseconds(message.header.stamp)
+        self.supervisor.seen.image(time.monotonic(), stamp, digest)
 
     def note_latent(self, message: LatentState, model_id: str, size: int) -> None:
         """Tell the supervisor of a latent state of `size` numbers, if it is of this model."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from safe_skills.safety import Evidence, GateLimits
 from safe_skills.safety.evidence import as_vector
+from safe_skills.safety.frozen import FrozenView
 
 REMEMBERED = 16
 """Latents and abstract actions kept by stamp: a command may answer an image that is not the newest.
@@ -53,10 +54,13 @@ class Observations:
 
     Args:
         models: give the probabilities; None where there are none, and the limits ask for none.
+        limits: of the gate, for the units and for how far the robot may move under one picture.
     """
 
-    def __init__(self, models: Classifiers | None) -> None:
+    def __init__(self, models: Classifiers | None, limits: GateLimits) -> None:
         self.models = models
+        self._units = np.array(limits.units)
+        self._view = FrozenView(limits.frozen_limit or 0.0, limits.frozen_frames)
         self.position: np.ndarray | None = None
         self.reconstruction_error = self.latent_distance = NAN
         self._received: dict[str, float] = {}
@@ -70,16 +74,27 @@ class Observations:
         self._passed: tuple[float, np.ndarray, float] | None = None
         self._before: tuple[float, np.ndarray, float] | None = None
 
+    def limit(self, limits: GateLimits) -> None:
+        """Take up other limits."""
+        self._view.limit_m = limits.frozen_limit or 0.0
+        self._view.frames = limits.frozen_frames
+
     # ---- what comes in
 
     def received(self, source: str, now: float) -> None:
-        """Note that something came: an image, a safety context, ..."""
+        """Note that something came, such as a safety context."""
         self._received[source] = now
+
+    def image(self, now: float, stamp: int, digest: int) -> None:
+        """Note an image, by a digest of its pixels."""
+        self.received("image", now)
+        self._view.note_image(stamp, digest)
 
     def robot(self, now: float, position: Sequence[float] | np.ndarray) -> None:
         """Note the measured position (A,) in the task frame [m, rad]."""
         self.received("robot", now)
         self.position = np.asarray(position, np.float64)
+        self._view.note_position(self.position / self._units)
 
     def bridge(
         self, now: float, state: str, set_point: Sequence[float], goal: Sequence[float]
@@ -143,6 +158,7 @@ class Observations:
         """Forget what was let through, and what belongs to images before `stamp`."""
         self._before = self._passed = None
         self._path.clear()
+        self._view.reset()
         for kept in (self._beliefs, self._abstract_actions):
             for old in [key for key in kept if key < stamp]:
                 del kept[old]
@@ -170,12 +186,11 @@ class Observations:
             self._asked.popleft()
         return float(len(self._asked))
 
-    def tracking_error(self, units: Sequence[float]) -> float:
+    def tracking_error(self) -> float:
         """Distance of the robot from its way [units]; NaN where it is on none."""
         if self.position is None or len(self._way) < 2:
             return NAN
-        scale = np.asarray(units)
-        points = [(point - self.position) / scale for point in self._way]
+        points = [(point - self.position) / self._units for point in self._way]
         return min(_distance(*pair) for pair in itertools.pairwise(points))
 
     def evidence(
@@ -196,9 +211,10 @@ class Observations:
             bridge_received=received("bridge"),
             command_rate=self.command_rate(now),
             robot_state=self._bridge,
-            tracking_error=_known(self.tracking_error(limits.units)),
+            tracking_error=_known(self.tracking_error()),
             reconstruction_error=_known(self.reconstruction_error),
             latent_distance=_known(self.latent_distance),
+            frozen_distance=self._view.distance,
             plan_feasible=self._plan_feasible,
             since_previous=None if before is None else now - before[0],
             travelled=sum(length for _, length in self._path),

@@ -212,7 +212,7 @@ class SafetyMonitor(Monitor):
         except ValueError as error:
             self.refuse("image refused", f"image refused: {error}")
             return
-        self.supervisor.seen.received("image", time.monotonic())
+        self.note_image(message)
         stamp = nanoseconds(message.header.stamp)
         if stamp == self._last_image:
             return

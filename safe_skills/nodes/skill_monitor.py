@@ -269,7 +269,7 @@ class SkillMonitor(Monitor):
         self.note_latent(message, self._prior.model_id, self._prior.config.encoder.features)
 
     def _image(self, message: Image) -> None:
-        self.supervisor.seen.received("image", time.monotonic())
+        self.note_image(message)
 
     def _measured(self, message: JointState) -> None:
         # A hundred come in a second; only the newest before a judgement is read.

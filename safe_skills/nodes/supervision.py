@@ -99,7 +99,7 @@ class Supervisor:
     def __init__(
         self, limits: GateLimits, models: Classifiers | None, emergency_stop: EmergencyStop
     ) -> None:
-        self.seen = Observations(models)
+        self.seen = Observations(models, limits)
         self.counters = Counters()
         self._emergency_stop = emergency_stop
         self._gate = Gate(limits)
@@ -112,6 +112,11 @@ class Supervisor:
         self._contact = False
 
     @property
+    def checks(self) -> int:
+        """Number of checks in force."""
+        return self._gate.checks
+
+    @property
     def limits(self) -> GateLimits:
         """Limits in force; setting them takes effect with the next judgement."""
         return self._gate.limits
@@ -119,6 +124,7 @@ class Supervisor:
     @limits.setter
     def limits(self, limits: GateLimits) -> None:
         self._gate = Gate(limits, before=self._gate)
+        self.seen.limit(limits)
 
     def start_episode(self, stamp: int) -> None:
         """Forget the attempt before: its latents, what was last let through, its counts."""
@@ -198,7 +204,7 @@ class Supervisor:
             NAN if largest is None else largest,
             seen.reconstruction_error,
             seen.latent_distance,
-            seen.tracking_error(limits.units),
+            seen.tracking_error(),
             evidence.command_rate,
             self._begun(decision, command is not None),
         )

@@ -46,6 +46,11 @@ class Gate:
         ]
 
     @property
+    def checks(self) -> int:
+        """Number of checks that are made."""
+        return len(self._judges)
+
+    @property
     def acting(self) -> dict[str, Finding]:
         """By check: what each rule that acts found last, in a judgement that counted."""
         return {

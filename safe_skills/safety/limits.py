@@ -46,6 +46,7 @@ class GateLimits:
             None: off.
         latent_distance_limit: largest distance of a latent from those of training; None: off.
         frozen_limit: how far the robot may move before the picture changes [units]; None: off.
+        frozen_frames: images that show the same after that before it counts.
         slow_from: share of `constraint_limit` from which on steps become shorter; None: off.
         slow_scale: factor on a step where that risk is at its limit, and of a rule "CHECK limit".
         slow_hysteresis: by what share of it the risk has to fall before steps grow again.
@@ -94,6 +95,7 @@ class GateLimits:
     reconstruction_limit: float | None = None
     latent_distance_limit: float | None = None
     frozen_limit: float | None = None
+    frozen_frames: int = 3
     slow_from: float | None = None
     slow_scale: float = 0.25
     slow_hysteresis: float = 0.1
@@ -117,6 +119,8 @@ class GateLimits:
         for name in ("tracking_limit", "reconstruction_limit", "latent_distance_limit"):
             self._number(name, 1e-9, 1e9, optional=True)
         self._number("frozen_limit", 1e-9, 1e9, optional=True)
+        if type(self.frozen_frames) is not int or not 1 <= self.frozen_frames <= 1000:
+            raise ValueError(f"frozen_frames: expected 1 to 1000, got {self.frozen_frames!r}")
         for name in ("velocity_window", "control_period"):
             self._number(name, 1e-3, 3600.0)
         self._number("slow_from", 0.0, 0.999, optional=True)

@@ -15,6 +15,7 @@ from safe_skills.systems.shared import (
     FILES,
     NAMESPACE,
     RECORDERS,
+    TIMELESS,
     WORLD_WAITS,
     recorders,
     seeds_of_training,
@@ -86,7 +87,12 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         ),
         NodeSpec(
             "safety_monitor",
-            {**arm, "checkpoint": checkpoint, **dict.fromkeys(fresh, WORLD_WAITS)},
+            {
+                **arm,
+                "checkpoint": checkpoint,
+                **dict.fromkeys(fresh, WORLD_WAITS),
+                **(TIMELESS if lockstep else {}),
+            },
             "safety",
         ),
         NodeSpec(

@@ -15,6 +15,7 @@ from safe_skills.systems.shared import (
     FILES,
     NAMESPACE,
     RECORDERS,
+    TIMELESS,
     WORLD_WAITS,
     recorders,
     seeds_of_training,
@@ -105,7 +106,7 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
         )
         fresh = ("image_timeout", "latent_timeout", "robot_timeout", "context_timeout")
         bridge |= dict.fromkeys(moving, WORLD_WAITS)
-        monitor = dict.fromkeys(fresh, WORLD_WAITS)
+        monitor = {**dict.fromkeys(fresh, WORLD_WAITS), **TIMELESS}
         decoder, posterior = {"patience": UNHURRIED}, {"gap": WORLD_WAITS}
         # Between two steps nothing changes, and after each the state is published anyway.
         state = {"state_rate": 20.0}

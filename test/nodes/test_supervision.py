@@ -32,7 +32,7 @@ def supervisor():
 
 
 def feed(supervisor, now=100.0, stamp=1, mean=(0.0, 1.0), position=(0.0, 0.0)):
-    supervisor.seen.received("image", now)
+    supervisor.seen.image(now, 0, 0)
     supervisor.seen.robot(now, position)
     supervisor.seen.latent(now, stamp, np.array(mean))
 

@@ -30,7 +30,7 @@ def make(*rules, stop=None, **limits):
 
 
 def feed(supervisor, now, position=(0.0, 0.0)):
-    supervisor.seen.received("image", now)
+    supervisor.seen.image(now, 0, 0)
     supervisor.seen.robot(now, position)
 
 
@@ -207,10 +207,10 @@ def test_a_robot_still_on_the_way_before_is_on_its_way():
 
 
 def test_the_way_is_measured_in_units():
-    seen = make().seen
+    seen = make(units=(0.025, 1.0)).seen
     seen.robot(100.0, (0.0, 0.0))
     seen.bridge(100.0, "moving", (0.05, 0.0), (0.05, 0.0))
-    assert seen.tracking_error((0.025, 1.0)) == pytest.approx(2.0)
+    assert seen.tracking_error() == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("bad", [(), (0.1,), (math.nan, 0.0), (0.0, 0.0, 0.0)])
@@ -218,4 +218,32 @@ def test_a_way_that_cannot_be_read_is_none(bad):
     seen = make().seen
     seen.robot(100.0, (0.0, 0.0))
     seen.bridge(100.0, "moving", bad, (0.05, 0.0))
-    assert math.isnan(seen.tracking_error((1.0, 1.0)))
+    assert math.isnan(seen.tracking_error())
+
+
+# ---- the picture
+
+
+def test_a_picture_that_does_not_change_while_the_robot_moves_holds():
+    supervisor = make(frozen_limit=0.03, frozen_frames=2)
+    states = []
+    for k, x in enumerate((0.0, 0.02, 0.04, 0.06, 0.06)):
+        supervisor.seen.robot(100.0 + k, (x, 0.0))
+        supervisor.seen.image(100.0 + k, k, digest=7)
+        states.append(supervisor.look(100.0 + k).decision.reasons)
+    assert states == [(), (), (), ("frozen_view",), ("frozen_view",)]
+    supervisor.seen.image(106.0, 6, digest=8)
+    supervisor.seen.robot(106.0, (0.06, 0.0))
+    assert supervisor.look(106.0).decision.state == GateState.OK
+
+
+def test_other_limits_reach_the_picture_too():
+    supervisor = make(frozen_limit=None)
+    for k in range(5):
+        supervisor.seen.robot(100.0 + k, (0.02 * k, 0.0))
+        supervisor.seen.image(100.0 + k, k, digest=7)
+    assert supervisor.look(104.0).decision.state == GateState.OK
+    supervisor.limits = GateLimits(
+        BOX, constraint_limit=None, latent_timeout=None, frozen_limit=0.03
+    )
+    assert supervisor.look(104.0).decision.reasons == ("frozen_view",)
