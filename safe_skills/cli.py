@@ -15,6 +15,7 @@ COMMANDS = {
     "reproduce": "safe_skills.experiments.reproduce",
     "bench": "safe_skills.experiments.bench",
     "calibrate": "safe_skills.experiments.calibrate",
+    "faults": "safe_skills.experiments.faults",
 }
 SUMMARIES = {
     "run": "run a system: the ROS 2 graph of a launch file, composed in one process",
@@ -24,6 +25,7 @@ SUMMARIES = {
     "reproduce": "make a table or figure of a paper anew, beside the paper's numbers",
     "bench": "measure the speed of planner, loop, training and environments",
     "calibrate": "measure what the safety gate has to know of a checkpoint",
+    "faults": "inject faults into the running graph, and judge what passed",
 }
 
 
