@@ -138,8 +138,8 @@ def _learners(agent: LS3Agent, episodes: int) -> tuple[list[Learner], float]:
     replay = LatentReplay(
         agent.latent_dim, agent.action_dim, config.value.discount, config.value.own_reward
     )
-    replay.extend((*agent.encode_masks(item.masks), item.labels) for item in data)
-    inputs = np.concatenate([agent.inputs(item.masks) for item in data])
+    replay.extend((*agent.encode_views(item.views), item.labels) for item in data)
+    inputs = np.concatenate([agent.inputs(item.views) for item in data])
     images = torch.from_numpy(np.round(255.0 * inputs).astype(np.uint8))
     encoder = EncoderLearner(models, config, images, generator_of(0, 0))
     return [encoder, *latent_learners(models, config, replay, 0)], seconds

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -16,9 +16,10 @@ from safe_skills.data.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from safe_skills.data.vision import MaskConfig, cable_mask
+from safe_skills.data.vision import MaskConfig
 from safe_skills.ls3.config import LS3Config, PlannerConfig, planner_profile
 from safe_skills.ls3.models import LS3Models
+from safe_skills.ls3.observation import MaskObservation, Observation, observation_from
 from safe_skills.ls3.planner import Planner, Scoring
 
 
@@ -27,10 +28,10 @@ class LS3Agent:
 
     Args:
         config: hyperparameters.
-        task: name of the task, "cable".
-        layout: the scene it was trained on.
+        task: name of the task, as "cable".
+        layout: the scene it was trained on; "" where there is but one.
         action_limit: (A,) largest displacement a step, SI units, symmetric.
-        mask: how a frame becomes a mask.
+        observation: what it sees of a frame; the mask of a cable where none is given.
         device: where the models live.
     """
 
@@ -41,15 +42,16 @@ class LS3Agent:
         task: str,
         layout: str,
         action_limit: np.ndarray,
-        mask: MaskConfig | None = None,
+        observation: Observation | None = None,
         device: str = "cpu",
     ) -> None:
         self.config = config
         self.task, self.layout = task, layout
         self.action_limit = np.asarray(action_limit, dtype=np.float64)
-        self.mask_config = mask or MaskConfig()
+        self.observation = observation or MaskObservation()
         self.device = torch.device(device)
-        self.models = LS3Models(config, len(self.action_limit)).to(self.device)
+        models = LS3Models(config, len(self.action_limit), self.observation.channels)
+        self.models = models.to(self.device)
         self.model_id = f"{task}-untrained"
         self.metrics: dict[str, Any] = {}
 
@@ -69,7 +71,7 @@ class LS3Agent:
                 task=settings["task"],
                 layout=settings["layout"],
                 action_limit=np.array(settings["action_limit"], dtype=np.float64),
-                mask=MaskConfig.from_dict(settings["mask"]),
+                observation=observation_from(settings),
                 device=device,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -85,7 +87,7 @@ class LS3Agent:
             "task": self.task,
             "layout": self.layout,
             "action_limit": self.action_limit.tolist(),
-            "mask": self.mask_config.to_dict(),
+            **self.observation.to_dict(),
             "model": self.config.to_dict(),
         }
         save_checkpoint(folder, config=config, tensors=self.models.state_dict(), metrics=metrics)
@@ -100,37 +102,68 @@ class LS3Agent:
         """A, the length of an action."""
         return self.models.action_dim
 
+    @property
+    def mask_config(self) -> MaskConfig:
+        """How a frame becomes a mask.
+
+        Raises:
+            ValueError: the agent sees whole frames.
+        """
+        if not isinstance(self.observation, MaskObservation):
+            raise ValueError(f"expected an agent that sees masks, that of {self.task} sees frames")
+        return self.observation.mask
+
+    def planner_config(self, profile: str | PlannerConfig, **changes: Any) -> PlannerConfig:
+        """A profile by name with the agent's own settings (`online.planner`), and some changes.
+
+        A full configuration is taken as it is.
+        """
+        if isinstance(profile, str):
+            changes = {**self.config.online.planner, **changes}
+        return planner_profile(profile, self.task, **changes)
+
     def planner(
         self,
         profile: str | PlannerConfig = "realtime",
         seed: int = 0,
         scoring: Scoring | None = None,
     ) -> Planner:
-        """Returns a planner over these models; `profile` is a name or a full configuration."""
-        return Planner(self.models, planner_profile(profile), self.action_limit, seed, scoring)
+        """Returns a planner over these models; for `profile` see `planner_config`."""
+        return Planner(self.models, self.planner_config(profile), self.action_limit, seed, scoring)
 
-    def inputs(self, masks: np.ndarray) -> np.ndarray:
-        """Encoder input (n, 1, s, s) float32 in [0, 1] for masks (n, size, size) uint8."""
-        side = self.config.encoder.image_size
-        shrunk = [cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) for mask in masks]
-        return np.stack(shrunk)[:, None].astype(np.float32) / 255.0
+    def view(self, image: np.ndarray) -> np.ndarray:
+        """What is kept of a camera frame (H, W, 3) uint8 RGB; see `Observation.view`.
 
-    @torch.inference_mode()
-    def encode_masks(self, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Beliefs (n, d) mean and stddev for masks (n, size, size) uint8."""
-        images = torch.from_numpy(self.inputs(masks)).to(self.device)
-        beliefs = [self.models.encode(part) for part in images.split(256)]
-        mean, stddev = (torch.cat(part).cpu().numpy() for part in zip(*beliefs, strict=True))
-        return mean, stddev
+        Raises:
+            ValueError: for another shape or type, or a frame that is too small.
+        """
+        return self.observation.view(image)
+
+    def inputs(self, views: np.ndarray) -> np.ndarray:
+        """Encoder inputs (n, C, s, s) float32 in [0, 1] for the views of n frames in a row."""
+        return self.observation.inputs(views, self.config.encoder.image_size)
+
+    def encode_views(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Beliefs (n, d) mean and stddev for the views of n frames in a row."""
+        return self._beliefs(self.inputs(views))
 
     def encode(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Belief (d,) mean and stddev for one camera frame (H, W, 3) uint8 RGB.
 
+        An agent that sees a stack of frames takes it for an episode's first; see `FrameEncoder`.
+
         Raises:
-            ValueError: for another shape or type, or a frame smaller than the mask.
+            ValueError: as `view` does.
         """
-        mean, stddev = self.encode_masks(cable_mask(image, self.mask_config)[None])
+        mean, stddev = self.encode_views(self.view(image)[None])
         return mean[0], stddev[0]
+
+    @torch.inference_mode()
+    def _beliefs(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = torch.from_numpy(inputs).to(self.device)
+        beliefs = [self.models.encode(part) for part in images.split(256)]
+        mean, stddev = (torch.cat(part).cpu().numpy() for part in zip(*beliefs, strict=True))
+        return mean, stddev
 
     def constraint_probability(self, mean: np.ndarray) -> float:
         """f_C of a latent (d,)."""
@@ -153,3 +186,29 @@ class LS3Agent:
 
     def _row(self, values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.asarray(values, np.float32), device=self.device)[None]
+
+
+class FrameEncoder:
+    """Encodes the frames of an episode as they come, each with those before it where that counts.
+
+    Args:
+        agent: that sees them.
+    """
+
+    def __init__(self, agent: LS3Agent) -> None:
+        self._agent = agent
+        self._views: deque[np.ndarray] = deque(maxlen=agent.observation.stack)
+
+    def reset(self) -> None:
+        """Forgets the frames: call it at the start of an episode."""
+        self._views.clear()
+
+    def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Belief (d,) mean and stddev for the next camera frame (H, W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: as `LS3Agent.view` does.
+        """
+        self._views.append(self._agent.view(image))
+        mean, stddev = self._agent.encode_views(np.stack(self._views))
+        return mean[-1], stddev[-1]

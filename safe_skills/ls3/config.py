@@ -14,15 +14,15 @@ class EncoderConfig:
     """The beta-VAE (LS3 eq. 7).
 
     Attributes:
-        architecture: "compact" (three convolutions, for masks on a CPU) or "planet" (the paper's:
+        architecture: "compact" (three convolutions, for a CPU) or "planet" (the paper's:
             64x64 input, four convolutions, the second with stride 3).
-        image_size: side of the input; masks are shrunk to it by area.
+        image_size: side of the input; views are shrunk to it by area.
         latent_dim: d, 32 in every domain of the paper.
         beta: weight of the KL term; the reconstruction error is averaged over pixels as in the
             released code (the paper writes a sum).
-        augmentation: "none", or "affine": half of the images, as inputs and as targets, moved by
-            up to a tenth of their side and turned by up to 20 degrees (LS3 sec. 7.3.4; sec. 4.1
-            crops at random).
+        augmentation: of images as inputs and as targets. "none"; "affine": half of them moved by
+            up to a tenth of their side and turned by up to 20 degrees (LS3 sec. 7.3.4); "crop": a
+            random square of .8 to 1 of each one's area, enlarged (sec. 4.1).
     """
 
     architecture: str = "compact"
@@ -40,8 +40,8 @@ class EncoderConfig:
             f"encoder.architecture: expected compact or planet, got {self.architecture!r}",
         )
         require(
-            self.augmentation in ("none", "affine"),
-            f"encoder.augmentation: expected none or affine, got {self.augmentation!r}",
+            self.augmentation in ("none", "affine", "crop"),
+            f"encoder.augmentation: expected none, affine or crop, got {self.augmentation!r}",
         )
         sizes = {"compact": (32, 64), "planet": (64,)}[self.architecture]
         require(
@@ -135,6 +135,8 @@ class OnlineConfig:
         episodes_per_update: K.
         updates: U.
         profile: of the planner that acts.
+        planner: settings of that planner that differ from its profile, wherever the agent acts;
+            those of the ablations are among them.
         verify_particles: of that planner. More than the realtime profile has make the robot hold
             more often while it gathers, and agents that learn from this are more reliable.
         share: of every training batch that comes from the online episodes; the rest is drawn from
@@ -145,6 +147,7 @@ class OnlineConfig:
     episodes_per_update: int = 5
     updates: int = 0
     profile: str = "realtime"
+    planner: dict[str, Any] = field(default_factory=dict)
     verify_particles: int = 20
     share: float = 0.0
 
@@ -154,6 +157,8 @@ class OnlineConfig:
             f"online.verify_particles: expected at least 1, got {self.verify_particles}",
         )
         require(0 <= self.share <= 1, f"online.share: expected 0..1, got {self.share}")
+        whole = {**plain(asdict(planner_profile(self.profile))), **self.planner}
+        from_mapping(PlannerConfig, whole, "online.planner")
 
 
 @dataclass(frozen=True)
@@ -303,12 +308,20 @@ PROFILES = {
 }
 
 
-def planner_profile(profile: str | PlannerConfig, **changes: Any) -> PlannerConfig:
-    """Returns a profile by name, with some settings changed."""
+def planner_profile(
+    profile: str | PlannerConfig, task: str = "cable", **changes: Any
+) -> PlannerConfig:
+    """Returns a profile by name, with some settings changed.
+
+    Args:
+        profile: a name, or a full configuration.
+        task: whose column of Table 3 is meant by "paper".
+        changes: settings and their values.
+    """
     if isinstance(profile, str):
         if profile not in PROFILES:
             raise ConfigError(f"unknown planner profile {profile!r}; known: {', '.join(PROFILES)}")
-        profile = PROFILES[profile]
+        profile = TABLE_3[task] if profile == "paper" else PROFILES[profile]
     return replace(profile, **changes)
 
 

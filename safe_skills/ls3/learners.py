@@ -21,6 +21,7 @@ from safe_skills.ls3.networks import Classifier
 
 AUGMENTED_SHIFT = 0.1  # of the image's side
 AUGMENTED_ROTATION = 0.35  # rad
+CROPPED_AREA = (0.8, 1.0)  # of the image's
 
 
 class Learner(ABC):
@@ -76,7 +77,7 @@ class Learner(ABC):
 
 
 class EncoderLearner(Learner):
-    """Trains the beta-VAE on mask images (LS3 eq. 7); frozen afterwards.
+    """Trains the beta-VAE on images (LS3 eq. 7); frozen afterwards.
 
     Attributes:
         executor: threads for the halves of a batch; None computes one after the other.
@@ -93,11 +94,13 @@ class EncoderLearner(Learner):
         self.executor: Executor | None = None
 
     def sample(self) -> tuple[Tensor, Tensor]:
-        """Images (B, 1, size, size) in [0, 1] of random frames, and noise (B, d)."""
+        """Images (B, C, size, size) in [0, 1] of random frames, and noise (B, d)."""
         index = torch.randint(len(self.images), (self.config.batch_size,), generator=self.generator)
         images = self.images[index].float() / 255.0
         if self.config.augmentation == "affine":
             images = self._moved(images)
+        elif self.config.augmentation == "crop":
+            images = self._cropped(images)
         noise = torch.randn(len(images), self.config.latent_dim, generator=self.generator)
         return images, noise
 
@@ -136,6 +139,17 @@ class EncoderLearner(Learner):
         grid = F.affine_grid(rows, images[:count].shape, align_corners=False)
         moved = F.grid_sample(images[:count], grid, align_corners=False)
         return torch.cat((moved, images[count:]))
+
+    def _cropped(self, images: Tensor) -> Tensor:
+        """Cuts a random square out of each image and enlarges it to the image's size."""
+        least, most = CROPPED_AREA
+        draw = torch.rand(3, len(images), generator=self.generator)
+        side = (least + (most - least) * draw[0]).sqrt()
+        x, y = (1.0 - side) * (2.0 * draw[1:] - 1.0)
+        zero = torch.zeros_like(side)
+        rows = torch.stack((side, zero, x, zero, side, y)).T.view(-1, 2, 3)
+        grid = F.affine_grid(rows, images.shape, align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 class DynamicsLearner(Learner):

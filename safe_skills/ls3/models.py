@@ -15,13 +15,18 @@ class LS3Models(nn.Module):
 
     Once the encoder is trained its latents are shifted and scaled to zero mean and unit variance
     a dimension over the training frames; every other model sees only normalized latents.
+
+    Args:
+        config: hyperparameters.
+        action_dim: A.
+        channels: C, of an image.
     """
 
-    def __init__(self, config: LS3Config, action_dim: int) -> None:
+    def __init__(self, config: LS3Config, action_dim: int, channels: int = 1) -> None:
         super().__init__()
         d = config.encoder.latent_dim
-        self.latent_dim, self.action_dim = d, action_dim
-        self.vae = VAE(config.encoder)
+        self.latent_dim, self.action_dim, self.channels = d, action_dim, channels
+        self.vae = VAE(config.encoder, channels)
         self.dynamics = DynamicsEnsemble(config.dynamics, d, action_dim)
         self.value = ValueEnsemble(config.value, d)
         self.goal = Classifier(config.goal.hidden, d)
@@ -42,7 +47,7 @@ class LS3Models(nn.Module):
         self.latent_scale.copy_(spread.clamp(min=1e-6))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Returns images (B, 1, size, size) for normalized latents (B, d)."""
+        """Returns images (B, C, size, size) for normalized latents (B, d)."""
         return self.vae.decode(latents * self.latent_scale + self.latent_shift)
 
     def kernels(self, dtype: torch.dtype) -> Kernels:

@@ -18,27 +18,29 @@ LOG_STDDEV_BOUNDS = (-8.0, 2.0)
 
 
 class VAE(nn.Module):
-    """Beta-VAE over one-channel masks (LS3 sec. 4.1)."""
+    """Beta-VAE over images of C channels, such as masks (LS3 sec. 4.1)."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, channels: int = 1) -> None:
         super().__init__()
         d = config.latent_dim
         if config.architecture == "planet":
             self.trunk = nn.Sequential(
-                *_convolutions((1, 32, 64, 128, 256), kernel=4, strides=(2, 3, 2, 2), padding=0),
+                *_convolutions(
+                    (channels, 32, 64, 128, 256), kernel=4, strides=(2, 3, 2, 2), padding=0
+                ),
                 nn.Flatten(),
             )
             width = 256
             decoder = [nn.Linear(d, width), nn.Unflatten(1, (width, 1, 1))]
-            channels, kernels = (width, 128, 64, 32, 1), (5, 5, 6, 6)
+            widths, kernels = (width, 128, 64, 32, channels), (5, 5, 6, 6)
             for i, kernel in enumerate(kernels):
-                decoder.append(nn.ConvTranspose2d(channels[i], channels[i + 1], kernel, stride=2))
+                decoder.append(nn.ConvTranspose2d(widths[i], widths[i + 1], kernel, stride=2))
                 decoder.append(nn.ReLU())
             self.decoder = nn.Sequential(*decoder[:-1])
         else:
             side, width = config.image_size // 8, 256
             self.trunk = nn.Sequential(
-                *_convolutions((1, 16, 32, 64), kernel=4, strides=(2, 2, 2), padding=1),
+                *_convolutions((channels, 16, 32, 64), kernel=4, strides=(2, 2, 2), padding=1),
                 nn.Flatten(),
                 nn.Linear(64 * side * side, width),
                 nn.ReLU(),
@@ -53,18 +55,18 @@ class VAE(nn.Module):
                 nn.ReLU(),
                 nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
                 nn.ReLU(),
-                nn.ConvTranspose2d(16, 1, 4, stride=2, padding=1),
+                nn.ConvTranspose2d(16, channels, 4, stride=2, padding=1),
             )
         self.mean = nn.Linear(width, d)
         self.log_stddev = nn.Linear(width, d)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and stddev (B, d) of f_enc(z | s) for images (B, 1, size, size) in [0, 1]."""
+        """Mean and stddev (B, d) of f_enc(z | s) for images (B, C, size, size) in [0, 1]."""
         hidden = self.trunk(images)
         return self.mean(hidden), self.log_stddev(hidden).clamp(*LOG_STDDEV_BOUNDS).exp()
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Returns images (B, 1, size, size) for latents (B, d)."""
+        """Returns images (B, C, size, size) for latents (B, d)."""
         return self.decoder(latents)
 
 

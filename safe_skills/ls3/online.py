@@ -25,7 +25,6 @@ from safe_skills.data.latents import EpisodeLabels, LatentReplay
 from safe_skills.data.provenance import revision
 from safe_skills.data.settings import from_mapping
 from safe_skills.data.updates import answers_of, newest_update, update_folder
-from safe_skills.data.vision import cable_mask
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.training import Trainer, TrainingEpisode
 
@@ -35,8 +34,8 @@ FOREVER = sys.maxsize  # updates: as many as are asked for
 
 
 def training_episode(episode: Episode, agent: LS3Agent) -> TrainingEpisode:
-    """Turns a recorded episode into masks, as the camera node would make them, and labels."""
-    masks = np.stack([cable_mask(image, agent.mask_config) for image in episode.images])
+    """Turns a recorded episode into views, as the camera node would make them, and labels."""
+    views = np.stack([agent.view(image) for image in episode.images])
     labels = EpisodeLabels(
         actions=(episode.actions / agent.action_limit).astype(np.float32),
         rewards=episode.rewards,
@@ -44,7 +43,7 @@ def training_episode(episode: Episode, agent: LS3Agent) -> TrainingEpisode:
         on_policy=episode.kind in ON_POLICY,
         online=episode.kind == "online",
     )
-    return TrainingEpisode(masks, labels)
+    return TrainingEpisode(views, labels)
 
 
 @dataclass(frozen=True)
@@ -226,7 +225,7 @@ def judge(
 def held_out_errors(agent: LS3Agent, episodes: Sequence[TrainingEpisode]) -> dict[str, float]:
     """Errors of an agent's goal, constraint and dynamics on episodes; see `judge`."""
     replay = LatentReplay(agent.latent_dim, agent.action_dim, agent.config.value.discount)
-    replay.extend((*agent.encode_masks(item.masks), item.labels) for item in episodes)
+    replay.extend((*agent.encode_views(item.views), item.labels) for item in episodes)
     models = agent.models
     errors = {
         name: _share_wrong(getattr(models, name)(replay.mean), replay.frame_labels[label])

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from safe_skills.data.surprise import EncodedFrames
-from safe_skills.data.vision import cable_mask
 from safe_skills.ls3.agent import LS3Agent
 
 BATCH = 256
@@ -47,7 +46,7 @@ def reconstruction_error(agent: LS3Agent, image: np.ndarray, mean: np.ndarray) -
     Raises:
         ValueError: as `LS3Agent.encode` does.
     """
-    mask = agent.inputs(cable_mask(image, agent.mask_config)[None])
+    mask = agent.inputs(agent.view(image)[None])
     latents = torch.from_numpy(np.asarray(mean, np.float32)[None]).to(agent.device)
     return float(unexplained(torch.from_numpy(mask).to(agent.device), agent.models.decode(latents)))
 
@@ -65,8 +64,8 @@ def encoded_frames(agent: LS3Agent, episodes: Iterable[np.ndarray]) -> EncodedFr
     """
     numbers, parts = [], []
     for number, frames in enumerate(episodes):
-        masks = np.stack([cable_mask(frame, agent.mask_config) for frame in frames])
-        images = torch.from_numpy(agent.inputs(masks)).to(agent.device)
+        views = np.stack([agent.view(frame) for frame in frames])
+        images = torch.from_numpy(agent.inputs(views)).to(agent.device)
         for batch in images.split(BATCH):
             mean, stddev = agent.models.encode(batch)
             error = unexplained(batch, agent.models.decode(mean))

@@ -1,6 +1,6 @@
 """Training of LS3: offline on a data set, then Algorithm 1's loop; stopped and resumed anywhere.
 
-The trainer knows neither environments nor files of episodes: it is given masks and labels, and a
+The trainer knows neither environments nor files of episodes: it is given views and labels, and a
 function that gathers new episodes.
 """
 
@@ -39,9 +39,9 @@ SAVE_PERIOD = 20.0  # s between snapshots within a phase
 
 @dataclass(frozen=True)
 class TrainingEpisode:
-    """An episode as the trainer sees it: masks (n + 1, size, size) uint8 and labels of n steps."""
+    """An episode as the trainer sees it: views of its n + 1 frames and labels of its n steps."""
 
-    masks: np.ndarray
+    views: np.ndarray
     labels: EpisodeLabels
 
 
@@ -55,12 +55,15 @@ class Progress:
         update: online updates done.
         seconds: by offline phase, and all "online episodes" and "online updates". Phases run
             side by side, so their sum exceeds the time that has passed.
+        update_seconds: that each online update took with its episodes, since the run was last
+            resumed.
     """
 
     finished: list[str] = field(default_factory=list)
     iterations: dict[str, int] = field(default_factory=dict)
     update: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    update_seconds: list[float] = field(default_factory=list)
 
 
 # Called with the phase, iterations done, iterations in all, and the mean loss since the last call.
@@ -135,15 +138,17 @@ class Trainer:
         """Draws the first weights from the seed, whatever was drawn before in this process."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            fresh = type(self.agent.models)(self.agent.config, self.agent.action_dim)
+            models = self.agent.models
+            fresh = type(models)(self.agent.config, models.action_dim, models.channels)
         self.agent.models.load_state_dict(fresh.state_dict())
 
     def _encoder_images(self) -> Tensor:
-        """What the encoder learns from, bytes (frames, 1, s, s); nothing where it is trained."""
-        side = self.agent.config.encoder.image_size
+        """What the encoder learns from, bytes (frames, C, s, s); nothing where it is trained."""
+        channels, side = self.agent.models.channels, self.agent.config.encoder.image_size
         episodes = [] if self.pretrained else self.offline
-        images = [_as_bytes(self.agent.inputs(item.masks)) for item in episodes]
-        return torch.from_numpy(np.concatenate([np.empty((0, 1, side, side), np.uint8), *images]))
+        images = [_as_bytes(self.agent.inputs(item.views)) for item in episodes]
+        nothing = np.empty((0, channels, side, side), np.uint8)
+        return torch.from_numpy(np.concatenate([nothing, *images]))
 
     def _skip_offline_phases(self) -> None:
         for learner in self._all:
@@ -177,6 +182,7 @@ class Trainer:
         self._add(itertools.chain.from_iterable(past))
         while self.progress.update < updates:
             update = self.progress.update
+            began = time.monotonic()
             with self._timed("online episodes"):
                 episodes = gather(update)
             with self._timed("online updates"):
@@ -189,6 +195,7 @@ class Trainer:
                     ]
                 )
             self.progress.update += 1
+            self.progress.update_seconds.append(time.monotonic() - began)
             self.progress.finished = [
                 name for name in self.progress.finished if not name.startswith("update")
             ]
@@ -273,7 +280,7 @@ class Trainer:
     def _add(self, episodes: Iterable[TrainingEpisode]) -> None:
         episodes = list(episodes)
         with self._cores() as pool:
-            beliefs = pool.map(self.agent.encode_masks, [item.masks for item in episodes])
+            beliefs = pool.map(self.agent.encode_views, [item.views for item in episodes])
             self.replay.extend(
                 (*belief, item.labels) for belief, item in zip(beliefs, episodes, strict=True)
             )
@@ -299,8 +306,11 @@ class Trainer:
 
     def _identity(self) -> str:
         """What a state must share with this run: seed, model and size of the data set."""
-        model = {**self.agent.config.to_dict(), "online": None}
-        frames = sum(len(item.masks) for item in self.offline)
+        config = self.agent.config
+        model = {**config.to_dict(), "online": None}
+        if config.online.planner:
+            model["online"] = {"planner": config.online.planner}
+        frames = sum(len(item.views) for item in self.offline)
         start = {"start": self.started_from} if self.pretrained else {}
         return json.dumps({"seed": self.seed, "frames": frames, "model": model, **start})
 

@@ -188,7 +188,7 @@ def test_held_out_errors_are_those_of_their_definition(start):
     found = held_out_errors(agent, episodes)
     goal, constraint, errors = [], [], []
     for item, kept in zip(episodes, (6, 3), strict=True):
-        means = torch.from_numpy(agent.encode_masks(item.masks)[0])
+        means = torch.from_numpy(agent.encode_views(item.views)[0])
         actions = torch.from_numpy(item.labels.actions)
         for k in range(kept + 1):
             reached = k > 0 and item.labels.rewards[k - 1] == 0

@@ -50,7 +50,7 @@ def test_one_frame_is_measured_as_in_a_batch(agent):
     images = [frame(column) for column in range(0, 48, 4)]
     masks = np.stack([cable_mask(image, agent.mask_config) for image in images])
     encoded = encoded_frames(agent, [np.stack(images[:5]), np.stack(images[5:])])
-    mean, stddev = agent.encode_masks(masks)
+    mean, stddev = agent.encode_views(masks)
     np.testing.assert_allclose(encoded.mean, mean, atol=1e-5)
     np.testing.assert_allclose(encoded.stddev, stddev, atol=1e-5)
     np.testing.assert_array_equal(encoded.episode, [0] * 5 + [1] * 7)

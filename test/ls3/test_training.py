@@ -203,7 +203,7 @@ def test_the_papers_networks_train_and_plan(tmp_path):
         action_limit=np.array([0.03, 0.03]),
     )
     Trainer(learner, data(), tmp_path, 0).train_offline()
-    belief = learner.encode_masks(bar(5)[None])
+    belief = learner.encode_views(bar(5)[None])
     small = planner_profile("paper", candidates=20, elites=4)
     plan = learner.planner(small).plan(*(part[0] for part in belief))
     assert plan.actions.shape == (5, 2)
