@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -18,10 +17,8 @@ from safe_skills.msg import EpisodeStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.camera_encoder import CAMERA_PARAMETERS
-from safe_skills.nodes.conversions import nanoseconds, rgb_from_image
 from safe_skills.nodes.diagnostics import ERROR, OK, Status
-from safe_skills.nodes.frames import task_area
-from safe_skills.nodes.gathering import EpisodeAssembler, Step
+from safe_skills.nodes.episode_topics import EpisodeTopics
 from safe_skills.nodes.learning_curve import LearningCurve, figures
 from safe_skills.nodes.model import MODEL_PARAMETERS
 from safe_skills.nodes.parameters import Param
@@ -69,21 +66,13 @@ class OnlineTrainer(SkillNode):
         """Return how the agent is updated; `ValueError` where it cannot be."""
         raise NotImplementedError
 
-    def new_assembler(self) -> EpisodeAssembler:
-        """Return what puts the episodes together."""
+    def new_topics(self) -> EpisodeTopics:
+        """Return what puts the episodes together from the topics."""
         raise NotImplementedError
 
     def open_robot(self) -> None:
         """Subscribe to what says what was done, and by whom."""
         raise NotImplementedError
-
-    def position(self) -> np.ndarray | None:
-        """Where the robot was measured last, in the units of the actions; None: unknown."""
-        return None
-
-    def area_of(self, message: Image) -> np.ndarray:
-        """Return the part (H, W, 3) of a frame that is kept; `ValueError` for one without it."""
-        return task_area(rgb_from_image(message), self.param("crop"), self._updater.size)
 
     def configure(self) -> None:
         """Take up what is in the folder, start the updates' process and open the topics."""
@@ -94,7 +83,8 @@ class OnlineTrainer(SkillNode):
         self._curve = LearningCurve(self._out, freezes=self.FREEZES)
         for episode in self._store:
             self._curve.add_episode(episode)
-        self._assembler = self.new_assembler()
+        self._topics = self.new_topics()
+        self._assembler = self._topics.assembler
         self._ready = self._updating = False
         # Who runs the episodes may be waiting for a trainer that died: it is told to go on, too.
         self._ended_one = True
@@ -125,7 +115,7 @@ class OnlineTrainer(SkillNode):
 
     def _open_topics(self) -> None:
         self.subscribe(Image, "camera/image_raw", self._note_image, qos.LATENT_WINDOW)
-        self.subscribe(Image, "outcome/image_raw", self._note_outcome, qos.LOG)
+        self.subscribe(Image, "outcome/image_raw", self._topics.outcome, qos.LOG)
         self.subscribe(Header, "episode_start", self._note_start, qos.EVENT)
         self.open_robot()
         self._sources = sources_of(self, self.param("sources"))
@@ -149,38 +139,15 @@ class OnlineTrainer(SkillNode):
     # ---- episodes
 
     def _note_start(self, message: Header) -> None:
-        self._assembler.start(nanoseconds(message.stamp))
+        self._topics.start(message)
         self._reloader.episode_began()
-
-    def _area(self, message: Image) -> np.ndarray | None:
-        try:
-            return self.area_of(message)
-        except ValueError as error:
-            self.refuse("image refused", f"image refused: {error}")
-            return None
 
     def _note_image(self, message: Image) -> None:
         self._last_image = time.monotonic()
-        if (area := self._area(message)) is not None:
-            self._assembler.image(nanoseconds(message.header.stamp), area, self.position())
-
-    def _note_outcome(self, message: Image) -> None:
-        if (area := self._area(message)) is not None:
-            self._assembler.outcome(nanoseconds(message.header.stamp), area)
+        self._topics.image(message)
 
     def _note_step(self, message: EpisodeStatus) -> None:
-        step = Step(
-            stamp=nanoseconds(message.header.stamp),
-            episode=message.episode,
-            seed=message.seed,
-            reward=message.reward,
-            cost=message.cost,
-            success=message.success,
-            violation=message.violation_kind or ("unknown" if message.violation else ""),
-            done=message.done,
-            episode_cost=message.episode_cost,
-        )
-        self._assembler.step(step, time.monotonic())
+        step = self._topics.step(message, time.monotonic())
         self._ended_one = self._ended_one or step.done
 
     def _keep(self, episode: Episode) -> None:

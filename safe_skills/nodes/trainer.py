@@ -3,15 +3,13 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped
 
 from safe_skills.msg import PlanStatus
 from safe_skills.nodes import qos
-from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of, task_position
+from safe_skills.nodes.arm import ARM_PARAMETERS, arm_of
 from safe_skills.nodes.base import main_for
-from safe_skills.nodes.conversions import nanoseconds
-from safe_skills.nodes.gathering import EpisodeAssembler
+from safe_skills.nodes.episode_topics import CableTopics
 from safe_skills.nodes.online_trainer import TRAINER_PARAMETERS, OnlineTrainer
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.updaters import LS3Updater
@@ -48,42 +46,17 @@ class Trainer(OnlineTrainer):
         """Return Algorithm 1's updates."""
         return LS3Updater(self, out)
 
-    def new_assembler(self) -> EpisodeAssembler:
+    def new_topics(self) -> CableTopics:
         """Return what takes actions from set-points."""
-        return EpisodeAssembler(self._updater.action_dim)
+        size, dim = self._updater.size, self._updater.action_dim
+        return CableTopics(arm_of(self), self.param("crop"), size, self.refuse, dim)
 
     def open_robot(self) -> None:
         """Subscribe to set-points, measured positions and plans."""
-        self._arm = arm_of(self)
-        self._position: np.ndarray | None = None
-        arm = self.param("arm")
-        self.subscribe(PoseStamped, f"{arm}/servo_cp", self._note_set_point, qos.LOG)
-        measured = f"{arm}/measured_cp"
-        self.subscribe(PoseStamped, measured, self._note_position, qos.CRTK_STATE_LATEST)
-        self.subscribe(PlanStatus, "plan_status", self._note_plan, qos.LOG)
-
-    def position(self) -> np.ndarray | None:
-        """Where the tool was measured last (2,) [m]; None: unknown."""
-        return self._position
-
-    def _note_position(self, message: PoseStamped) -> None:
-        try:
-            self._position = task_position(self._arm, message)
-        except ValueError:
-            # The bridge says what is wrong with it.
-            self._position = None
-
-    def _note_set_point(self, message: PoseStamped) -> None:
-        try:
-            position = task_position(self._arm, message)
-        except ValueError as error:
-            self.refuse("servo_cp refused", f"servo_cp refused: {error}")
-            return
-        self._assembler.set_point(nanoseconds(message.header.stamp), position)
-
-    def _note_plan(self, message: PlanStatus) -> None:
-        stamp = nanoseconds(message.header.stamp)
-        self._assembler.acted(stamp, f"ls3 {message.model_id}")
+        arm, topics = self.param("arm"), self._topics
+        self.subscribe(PoseStamped, f"{arm}/servo_cp", topics.set_point, qos.LOG)
+        self.subscribe(PoseStamped, f"{arm}/measured_cp", topics.measured, qos.CRTK_STATE_LATEST)
+        self.subscribe(PlanStatus, "plan_status", topics.plan, qos.LOG)
 
 
 def main() -> int:

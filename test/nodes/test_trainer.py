@@ -18,6 +18,7 @@ from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.online import newest_update, update_folder
 from safe_skills.msg import EpisodeStatus, PlanStatus
 from safe_skills.nodes import qos
+from safe_skills.nodes.arm import arm_of
 from safe_skills.nodes.conversions import TASK_FRAME, image_from_rgb, pose_message
 from safe_skills.nodes.trainer import Trainer
 from safe_skills.paths import checkpoint_dir
@@ -97,14 +98,14 @@ class Robot:
         self.graph.publish("episode_start", self.header(TASK_FRAME), qos.EVENT)
         for k in range(steps):
             self.stamp += 1
-            place = self.node._arm.target((0.01 * k, 0.0))
+            place = arm_of(self.node).target((0.01 * k, 0.0))
             pose = pose_message(place, self.header("PSM1_base"))
             self.graph.publish("PSM1/measured_cp", pose, qos.CRTK_STATE)
             image = image_from_rgb(gathered_episodes.frame(5 + k), self.header("camera"))
             self.graph.publish("camera/image_raw", image, qos.IMAGE)
             plan = PlanStatus(header=self.header(TASK_FRAME), model_id="cable-1")
             self.graph.publish("plan_status", plan, qos.COMMAND)
-            place = self.node._arm.target((0.01 * (k + 1), 0.0))
+            place = arm_of(self.node).target((0.01 * (k + 1), 0.0))
             pose = pose_message(place, self.header("PSM1_base"))
             self.graph.publish("PSM1/servo_cp", pose, qos.COMMAND)
             done = k == steps - 1
