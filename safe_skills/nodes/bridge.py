@@ -17,7 +17,7 @@ from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.conversions import TASK_FRAME, action_from_command, nanoseconds
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
 from safe_skills.nodes.parameters import Param
-from safe_skills.nodes.publishers import PublisherWatch
+from safe_skills.nodes.publishers import FOREIGN, PublisherWatch
 from safe_skills.nodes.watch import StopLatch
 from safe_skills.robots.bridge_state import BridgeMachine, BridgeState, Standing
 from safe_skills.robots.servo import ServoLimits, ServoOutput, ServoState, SetPointServo
@@ -25,7 +25,6 @@ from safe_skills.robots.servo import ServoLimits, ServoOutput, ServoState, SetPo
 TELL_EVERY = 0.1
 """Seconds between two statuses where nothing changes."""
 
-FOREIGN = "foreign publisher"
 """How the reason begins for which a robot is held that somebody else commands, too."""
 
 _LEVELS = {
@@ -299,7 +298,12 @@ class Bridge(SkillNode, ABC):
     # ---- what is told
 
     def _standing(self, now: float) -> Standing:
-        return self._machine.standing(self._servo.state, now, self._hold_reason, self._veto())
+        veto = self._veto()
+        found = self._machine.standing(self._servo.state, now, self._hold_reason, veto)
+        if veto and veto not in found.reason:
+            # What else is wrong must not hide it: the safety monitor waits for its end.
+            found = found._replace(reason=f"{found.reason}; {veto}")
+        return found
 
     def _tell(self, now: float) -> None:
         standing = self._standing(now)

@@ -30,7 +30,7 @@ from safe_skills.nodes.conversions import (
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
 from safe_skills.nodes.gate_status import finding_line, status_message, violation_message
 from safe_skills.nodes.observations import NAN
-from safe_skills.nodes.publishers import PublisherWatch
+from safe_skills.nodes.publishers import FOREIGN, PublisherWatch
 from safe_skills.nodes.supervision import SILENCE, Counters, Judgement, Supervisor
 from safe_skills.nodes.who import ParameterCall, ParameterCallers
 from safe_skills.safety import (
@@ -46,7 +46,8 @@ from safe_skills.safety.frozen import picture_digest
 HEARTBEAT = 0.04
 """Longest time between two statuses [s]: the bridge lives by them."""
 
-FOREIGN = "foreign_publisher"
+FOREIGN_COMMANDS = "foreign_publisher"
+FOREIGN_TO_ROBOT = "foreign_publisher_to_robot"
 
 _BRIDGE_STATES = {
     BridgeStatus.UNCONNECTED: "unconnected",
@@ -139,6 +140,8 @@ class Monitor(SkillNode):
         state = _BRIDGE_STATES.get(message.state, "fault")
         now = time.monotonic()
         self.supervisor.seen.bridge(now, state, message.set_point, message.goal)
+        # On the robot's topics it is the bridge that notices.
+        self.stop(FOREIGN_TO_ROBOT, FOREIGN in message.reason)
 
     def hold_seen(self) -> None:
         """Take note that the robot was told to hold, on its own topic."""
@@ -285,8 +288,8 @@ class Monitor(SkillNode):
 
     def _foreign(self, lines: list[str]) -> None:
         for line in lines:
-            self.get_logger().error(f"foreign publisher: {line}")
-        self.stop(FOREIGN, bool(lines))
+            self.get_logger().error(f"{FOREIGN}: {line}")
+        self.stop(FOREIGN_COMMANDS, bool(lines))
 
     def _prove(self, now: float) -> None:
         self._proof.note(self.emergency_stop.stopped, now)

@@ -17,6 +17,9 @@ from safe_skills.nodes.who import (
     participant_of,
 )
 
+FOREIGN = "foreign publisher"
+"""How a line about one begins, in logs and in the bridge's status."""
+
 PERIOD = 0.5
 """Seconds between two looks at the graph."""
 

@@ -9,6 +9,7 @@ from test_safety_monitor import ask, call, see, start
 
 from safe_skills.msg import BridgeStatus, Command, PlanStatus, SafetyStatus, Surprise
 from safe_skills.nodes import qos
+from safe_skills.nodes.publishers import FOREIGN
 from safe_skills.safety import FORMS
 from safe_skills.safety.rules import default_rules
 from safe_skills.systems.shared import TIMELESS
@@ -135,6 +136,17 @@ def test_a_foreign_publisher_stops_the_robot(graph, monitor, agent):
         intruder.destroy_node()
         rclpy.shutdown(context=context)
     assert graph.until(lambda: call(graph, "/safety_monitor/reset").success)
+    assert ask_anew(graph, agent).state == SafetyStatus.OK
+
+
+def test_who_publishes_to_the_robot_beside_the_bridge_stops_it(graph, monitor, agent):
+    line = f"the safety monitor has stopped the robot; {FOREIGN}: /PSM1/servo_cp: /teleop"
+    told = BridgeStatus(state=BridgeStatus.HOLDING, reason=line)
+    graph.publish("bridge_status", told, qos.STATUS)
+    assert graph.until(lambda: newest(graph).stop_cause == "foreign_publisher_to_robot")
+    assert not call(graph, "/safety_monitor/reset").success
+    graph.publish("bridge_status", BridgeStatus(state=BridgeStatus.READY), qos.STATUS)
+    assert call(graph, "/safety_monitor/reset").success
     assert ask_anew(graph, agent).state == SafetyStatus.OK
 
 
