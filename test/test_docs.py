@@ -18,6 +18,7 @@ from gate_codes import reason_codes
 from safe_skills.cli import COMMANDS
 from safe_skills.data.episodes import KINDS
 from safe_skills.envs.cable_layouts import LAYOUTS
+from safe_skills.envs.tasks import TASKS
 from safe_skills.ls3.config import PROFILES, LS3Config, PlannerConfig
 from safe_skills.nodes.base import AUTOSTART
 from safe_skills.nodes.composed import node_class
@@ -287,6 +288,23 @@ def test_geometry_of_a_layout_is_that_of_the_code(layout):
     cells = {words[0]: words[column] for words in lines}
     for name in ("obstacle_centre", "obstacle_half", "goal_centre", "goal_half"):
         assert cells[f"`{name}`"] == "({:g}, {:g})".format(*getattr(layout, name))
+
+
+@pytest.mark.parametrize(("column", "name"), enumerate(["navigation", "reacher", "pushing"], 1))
+def test_the_tables_of_tasks_are_those_of_the_code(column, name):
+    task, lines = TASKS[name], DOCS["tasks.md"].splitlines()
+    assert "| | navigation | reacher | pushing |" in lines
+    cells = [re.split(r" *\| *", line.strip("| ")) for line in lines if "|" in line]
+    found = {row[0]: row[column] for row in cells if len(row) == 4}
+    assert found["environment"] == f"`{task.env_id}`"
+    assert found["horizon T"] == str(task.horizon)
+    assert found["frames that learners stack"] == str(task.frame_stack)
+    (counts,) = [row[1:] for row in cells if row[0] == name and len(row) == 4]
+    for kind, cell in zip(("demo", "constraint", "random"), counts, strict=True):
+        if kind in task.episodes:
+            assert re.match(rf"{task.episodes[kind]}\b", cell)
+        else:
+            assert not cell[0].isdigit()
 
 
 def test_kinds_of_episodes_are_explained():
