@@ -97,7 +97,7 @@ class BridgeMachine:
         self._monitor_at: float | None = None
         self._stopped = False
         self._resume_needed = ""
-        self._own_pause = False
+        self._own_pause = self._pause_due = False
         self._orders: list[str] = []
 
     # ---- events
@@ -124,17 +124,18 @@ class BridgeMachine:
         """Takes that the safety monitor has stopped the robot."""
         began, self._stopped = not self._stopped, True
         robot = self._robot
-        if not (began and self.pauses and robot is not None):
+        if not (began and self.pauses and self.supervised):
+            return
+        if robot is None:
+            self._pause_due = True
             return
         resuming = self._own_pause and not self._resume_needed
         if robot.state == ENABLED or (robot.state == PAUSED and resuming):
-            self._own_pause = True
-            self._resume_needed = "the robot was paused by a stop"
-            self._orders.append("pause")
+            self._pause()
 
     def release(self) -> None:
         """Takes that the safety monitor that stopped the robot lets it move."""
-        self._stopped = False
+        self._stopped = self._pause_due = False
 
     def resume(self) -> tuple[bool, str]:
         """Takes an explicit word that the robot may move again.
@@ -166,8 +167,14 @@ class BridgeMachine:
     def orders(self, now: float) -> tuple[str, ...]:
         """Takes out what the robot is to be told now (CRTK `state_command`), each once."""
         robot = self._robot
+        settled = robot is not None and now - self._robot_since >= SETTLED
+        if self._pause_due and settled:
+            # It was stopped before it had told its state.
+            self._pause_due = False
+            if robot.state == ENABLED:
+                self._pause()
         allowed = self._monitor_at is not None and not self._stopped and not self._resume_needed
-        if robot is not None and allowed and now - self._robot_since >= SETTLED:
+        if settled and allowed:
             if robot.state == DISABLED and self._wishes["enable"]:
                 self._wishes["enable"] = False
                 self._orders.append("enable")
@@ -176,6 +183,11 @@ class BridgeMachine:
                 self._orders.append("home")
         taken, self._orders = tuple(self._orders), []
         return taken
+
+    def _pause(self) -> None:
+        self._own_pause = True
+        self._resume_needed = "the robot was paused by a stop"
+        self._orders.append("pause")
 
     # ---- what is so
 

@@ -221,6 +221,22 @@ def test_a_stop_while_the_resume_is_under_way_pauses_again():
     assert "call resume" in made.against(10.0, False).reason
 
 
+def test_a_robot_that_tells_its_state_after_the_stop_is_paused_then():
+    for state, orders in ((ENABLED, ("pause",)), (PAUSED, ()), (DISABLED, ())):
+        made = machine()
+        made.monitor(10.0)
+        made.stop()
+        for told in (DISABLED, ENABLED, state):
+            made.operating(OperatingState(told, True), 10.0)
+        assert made.orders(10.0) == ()
+        assert made.orders(20.0) == orders and made.orders(30.0) == ()
+    made = machine()
+    made.stop()
+    made.release()
+    made.operating(OperatingState(ENABLED, True), 10.0)
+    assert made.orders(20.0) == ()
+
+
 def test_without_pauses_a_release_is_enough():
     for changes in ({"pauses": False}, {"supervised": False}):
         made = machine(**changes)
