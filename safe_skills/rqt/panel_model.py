@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,7 +45,10 @@ VIOLATIONS = 200
 """Violations kept in the list."""
 
 CAUSES = 64
-"""Codes counted at most: they come from messages."""
+"""Codes shown at most: they come from messages."""
+
+UNPROVEN = "NOT SEEN TO REACH THE ROBOT"
+"""Of a stop, while the robot's own topic has carried no hold."""
 
 NO_MONITOR: Colour = (58, 52, 74)
 
@@ -106,7 +109,6 @@ class PanelModel:
         self._status: tuple[float, Any] | None = None
         self._violations: deque[ViolationRow] = deque(maxlen=VIOLATIONS)
         self._violations_version = 0
-        self._causes: Counter[str] = Counter()
         self._limits: Mapping[str, Any] = {}
         self._services: Mapping[str, bool] = {}
         self._monitors = 1
@@ -146,7 +148,7 @@ class PanelModel:
             counters=tuple(
                 (name, getattr(status, field) if status else 0) for name, field in COUNTERS
             ),
-            causes=tuple(self._causes.most_common()),
+            causes=_causes(status) if status else (),
             violations=tuple(self._violations),
             violations_version=self._violations_version,
             nodes=self._nodes(now),
@@ -183,8 +185,6 @@ class PanelModel:
         )
         self._violations.appendleft(row)
         self._violations_version += 1
-        if message.kind in self._causes or len(self._causes) < CAUSES:
-            self._causes[message.kind] += 1
 
     def _take_plan(self, now: float, message: Any) -> None:
         self._streams["plan"].note(now, _spent(message.solve_time))
@@ -251,7 +251,13 @@ class PanelModel:
             detail.insert(0, ", ".join(reasons))
         if self._monitors > 1:
             detail.insert(0, f"{self._monitors} NODES SPEAK AS THE MONITOR")
+        if message.observed:
+            detail.append("watched: " + ", ".join(message.observed))
         text = sentence(reasons[0]) if reasons else ""
+        if message.state == GateState.STOPPED and message.stop_cause:
+            text = f"stopped by {message.stop_cause.replace('_', ' ')}: mend that, then reset"
+            proof = "the robot was told to hold" if message.stop_verified else UNPROVEN
+            detail.insert(0, proof)
         return Headline(name, text, "   ·   ".join(detail), GATE_COLOURS.get(name, NO_MONITOR))
 
     def _charts(self, now: float) -> tuple[Chart, ...]:
@@ -320,6 +326,12 @@ class PanelModel:
                 own = " / ".join(f"{1e3 * seconds:.1f}" for seconds in times)
         health = f"{level}: {message}" if message else level
         return NodeRow(name, health, HEALTH_COLOURS.get(level), rate, own, age)
+
+
+def _causes(status: Any) -> tuple[tuple[str, int], ...]:
+    """Reasons and how often each began since the monitor's start, the most frequent first."""
+    counts = zip(status.causes, status.cause_counts, strict=False)
+    return tuple(sorted(counts, key=lambda pair: -pair[1]))[:CAUSES]
 
 
 def _state_name(state: int) -> str:

@@ -101,7 +101,7 @@ class View:
         charts: Probabilities, or the use of eta.
         timeline: States over the charts' time.
         counters: Names and numbers of the monitor's counters.
-        causes: Violations by code since the panel was opened, the most frequent first.
+        causes: Reasons by code, and how often each began since the monitor's start; most first.
         violations: The newest first.
         violations_version: Grows with every violation: the list is the same where it is.
         nodes: Rows of the table.

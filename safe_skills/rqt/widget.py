@@ -202,7 +202,7 @@ class PanelWidget(QtWidgets.QWidget):
         counted = SPACE.join(f"{name} <b>{number}</b>" for name, number in view.counters)
         self._set_text(self._counters, counted)
         causes = SPACE.join(f"{kind} <b>{number}</b>" for kind, number in view.causes[:8])
-        self._set_text(self._causes, causes or "none since the panel was opened")
+        self._set_text(self._causes, causes or "none")
         if self._changed("violations", view.violations_version):
             self._violations.show_rows(view.violations)
         if self._changed("nodes", view.nodes):
@@ -337,7 +337,7 @@ class PanelWidget(QtWidgets.QWidget):
         column = QtWidgets.QVBoxLayout()
         column.addWidget(_heading("Commands"))
         column.addWidget(self._counters)
-        column.addWidget(_heading("Violations by cause"))
+        column.addWidget(_heading("Reasons since the monitor's start"))
         column.addWidget(self._causes)
         column.addWidget(self._violations, 1)
         return column

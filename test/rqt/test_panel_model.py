@@ -79,6 +79,22 @@ def test_a_second_monitor_in_the_graph_is_noticed(model):
     assert model.view(1.0).headline.detail.startswith("2 NODES SPEAK AS THE MONITOR")
 
 
+def test_a_stop_is_shown_with_its_cause_and_whether_it_arrived(model):
+    stopped = {"reasons": ["emergency_stop"], "stop_cause": "foreign_publisher"}
+    feed(model, 1.0, status=status(SafetyStatus.STOPPED, **stopped))
+    shown = model.view(1.0).headline
+    assert shown.reason == "stopped by foreign publisher: mend that, then reset"
+    assert shown.detail.startswith("NOT SEEN TO REACH THE ROBOT")
+    feed(model, 1.0, status=status(SafetyStatus.STOPPED, **stopped, stop_verified=True))
+    assert model.view(1.0).headline.detail.startswith("the robot was told to hold")
+
+
+def test_what_is_only_watched_is_told_too(model):
+    feed(model, 1.0, status=status(observed=["constraint_present"]))
+    shown = model.view(1.0).headline
+    assert shown.state == "OK" and "watched: constraint_present" in shown.detail
+
+
 def test_a_state_that_is_not_known_is_not_green(model):
     feed(model, 1.0, status=status(9))
     shown = model.view(1.0).headline
@@ -166,8 +182,10 @@ def test_violations_are_listed_the_newest_first_and_counted_by_cause(model):
     assert view.violations[-1].time == "01:00:00.0"
     assert (view.violations[1].value, view.violations[1].limit) == ("0.9", "0.5")
     assert [row.source for row in view.violations[:2]] == ["-", "cem_planner"]
-    assert dict(view.causes) == {"constraint": 2, "workspace": 1, "seen_contact": 1}
-    assert view.causes[0][0] == "constraint"
+    assert view.causes == ()
+    told = status(causes=["workspace", "constraint"], cause_counts=[1, 2])
+    feed(model, 1.0, status=told)
+    assert model.view(1.0).causes == (("constraint", 2), ("workspace", 1))
 
 
 # ---- nodes
@@ -291,7 +309,7 @@ def test_memory_is_bounded_whatever_comes(monkeypatch):
         feed(
             model,
             now,
-            status=status(),
+            status=status(causes=[f"kind_{k}" for k in range(100)], cause_counts=list(range(100))),
             violation=violation(f"kind_{number}"),
             diagnostics=diagnostics((f"node_{number}: task_{number}", 0, "")),
         )
