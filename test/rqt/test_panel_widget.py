@@ -112,7 +112,14 @@ def test_the_state_is_written_out_in_full(shown):
 def test_everything_has_a_place_in_the_window(shown):
     put(
         shown,
-        status=status(2, ["constraint"], commands_received=17, commands_held=4),
+        status=status(
+            2,
+            ["constraint"],
+            commands_received=17,
+            causes=["constraint"],
+            cause_counts=[1],
+            commands_held=4,
+        ),
         violation=violation("constraint"),
         plan=plan(constraint_probability=0.3),
         parameters={"constraint_limit": 0.5, "safe_set_limit": 0.5, "mask": MaskConfig()},
