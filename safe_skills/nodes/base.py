@@ -13,6 +13,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Transition
 from rclpy.parameter import Parameter
@@ -24,6 +25,8 @@ from rclpy.timer import Timer
 from safe_skills.nodes import diagnostics
 from safe_skills.nodes.parameters import Param, ParameterError, resolve
 from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
+
+_STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 AUTOSTART = Param(True, "Configure and activate by itself; false leaves that to a manager.")
 
@@ -127,8 +130,12 @@ class SkillNode(LifecycleNode):
         return made
 
     def every(self, period: float, callback: Callable[[], None]) -> Timer:
-        """Create a timer of `period` seconds that runs only while the node is active."""
-        made = self.create_timer(period, self._when_active(callback))
+        """Create a timer of `period` seconds that runs only while the node is active.
+
+        It goes by a clock that nobody can stop: with `use_sim_time` and no `/clock` those of the
+        node's own clock would never run again, and no timeout would hold the robot.
+        """
+        made = self.create_timer(period, self._when_active(callback), clock=_STEADY)
         self._made.append((self.destroy_timer, made))
         return made
 

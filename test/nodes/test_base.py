@@ -276,3 +276,20 @@ def test_what_is_left_for_later_runs_once_each_time(graph):
     assert sorted(order) == ["heard", "later"]
     node.tell()
     assert until(lambda: len(order) == 3)
+
+
+def test_timers_go_on_where_somebody_takes_the_clock_away(graph):
+    class Ticking(SkillNode):
+        NAME = "ticking"
+
+        def configure(self):
+            self.ticks = 0
+            self.every(0.01, self.tick)
+
+        def tick(self):
+            self.ticks += 1
+
+    node = graph.start(Ticking)
+    node.set_parameters([Parameter("use_sim_time", value=True)])
+    before = node.ticks
+    assert graph.until(lambda: node.ticks > before + 5)
