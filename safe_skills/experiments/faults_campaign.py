@@ -60,6 +60,7 @@ class Outcome:
         recovered: when motion passed again [s]; infinity when it did not in time.
         accepted: what should have been refused and was not, one line each.
         crashes: nodes that ended by themselves, one line each.
+        complete: whether it was waited for what became of it.
     """
 
     burst: Burst
@@ -69,6 +70,7 @@ class Outcome:
     recovered: float = math.inf
     accepted: list[str] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
+    complete: bool = False
 
 
 class Campaign:
@@ -104,6 +106,7 @@ class Campaign:
             inject[burst.kind.mode](burst, outcome, rng)
             outcome.end = time.monotonic()
             self._recover(outcome)
+            outcome.complete = True
             told(outcome)
 
     # ---- messages

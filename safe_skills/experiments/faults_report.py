@@ -45,7 +45,7 @@ def summarize(
         `injected`, `unsafe_passed`, `crashes`, `hold_p99_periods` (None where nothing had to be
         held), `recovered_share`, `by_kind`, and lists that say more.
     """
-    done = [outcome for outcome in outcomes if not math.isnan(outcome.end)]
+    done = [outcome for outcome in outcomes if outcome.complete]
     broken = breaches(tape, bounds)
     by_burst = _by_burst(broken, done)
     by_kind = _rows(done, by_burst, tape, period, kind_label)

@@ -24,7 +24,9 @@ NAN = Kind("NaN", "extra", ("command",))
 
 
 def outcome(kind, begin, count=1, **more):
-    made = Outcome(Burst(kind, kind.targets[0], count, 0), begin, begin + 0.5, **more)
+    made = Outcome(
+        Burst(kind, kind.targets[0], count, 0), begin, begin + 0.5, complete=True, **more
+    )
     made.onsets = made.onsets or [begin]
     return made
 
@@ -38,7 +40,7 @@ def campaign():
         outcome(SILENCE, 1.0, recovered=1.7),
         outcome(NAN, 2.5, count=25, recovered=3.1, accepted=["x was taken"]),
         outcome(NAN, 3.5, count=25, crashes=["gate ended with 1"]),
-        Outcome(Burst(NAN, "command", 25, 0), 4.5),
+        Outcome(Burst(NAN, "command", 25, 0), 4.5, 4.7),
     ]
     return done, tape
 
