@@ -9,7 +9,7 @@ from safe_skills.rqt.view import Outcome
 PATIENCE = 2.0
 """Time for a service to answer, and for its effect to be seen [s]."""
 
-VERBS = {"e_stop": "Emergency stop", "reset": "Reset"}
+VERBS = {"e_stop": "Emergency stop", "reset": "Reset", "snapshot": "Snapshot"}
 
 LAST_RESORT = "use the robot's own emergency stop"
 
@@ -29,7 +29,7 @@ class Buttons:
         self._outcome = Outcome()
 
     def asked(self, now: float, verb: str) -> None:
-        """Note that a service is called: "e_stop" or "reset"."""
+        """Note that a service is called: one of `VERBS`."""
         self._call = _Call(verb, now)
         self._outcome = Outcome(f"{VERBS[verb]}: asked ...")
 
@@ -40,7 +40,7 @@ class Buttons:
         if not success:
             end = f" - {LAST_RESORT}" if verb == "e_stop" else ""
             self._end(f"{VERBS[verb]} REFUSED: {message}{end}", False)
-        elif verb == "reset":
+        elif verb != "e_stop":
             self._end(f"{VERBS[verb]}: {message}", True)
         else:
             self._call.answered = now

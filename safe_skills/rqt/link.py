@@ -74,10 +74,15 @@ PARAMETERS = {
 }
 """What is asked of other nodes, so that the panel has no settings that could disagree."""
 
-SERVICES = ("e_stop", "reset")
+SERVICES = {
+    "e_stop": f"{MONITOR}/e_stop",
+    "reset": f"{MONITOR}/reset",
+    "snapshot": "black_box/snapshot",
+}
+"""What the buttons call, by verb."""
 
 LOOK = 0.25
-"""Period of looking whether the monitor's services are there [s]."""
+"""Period of looking whether the services are there [s]."""
 
 INSIST = 2.0
 """Time for which a stop without an answer is asked for again, every `LOOK` [s]. A request may be
@@ -114,7 +119,7 @@ class PanelLink:
             self.node.create_subscription(message, topic, partial(inbox.put, kind), profile)
         self.node.create_subscription(Image, "camera/image_raw", self._image, qos.IMAGE)
         self._triggers = {
-            verb: self.node.create_client(Trigger, f"{MONITOR}/{verb}") for verb in SERVICES
+            verb: self.node.create_client(Trigger, name) for verb, name in SERVICES.items()
         }
         self._questions = [
             _Question(self.node, name, names, self._learn) for name, names in PARAMETERS.items()
@@ -130,7 +135,7 @@ class PanelLink:
         self._thread.start()
 
     def call(self, verb: str) -> bool:
-        """Call "e_stop" or "reset" without waiting; the answer goes to the inbox.
+        """Call one of `SERVICES` without waiting; the answer goes to the inbox.
 
         A stop is asked for again until it is answered.
 
@@ -182,7 +187,7 @@ class PanelLink:
         self._inbox.put("answer", (verb, response.success, response.message))
 
     def _look(self) -> None:
-        """Look for the monitor's services, and how many speak in its place."""
+        """Look for the services, and how many speak in the monitor's place."""
         ready = {verb: client.service_is_ready() for verb, client in self._triggers.items()}
         self._inbox.put_newest("services", ready)
         self._inbox.put_newest("monitors", self.node.count_publishers("safety_status"))

@@ -158,6 +158,7 @@ class PanelModel:
             outcome=outcome,
             can_stop=self._services.get("e_stop", False),
             can_reset=self._services.get("reset", False),
+            can_snapshot=self._services.get("snapshot", False),
             dropped=self.dropped,
         )
 

@@ -111,6 +111,7 @@ class View:
         outcome: Of the last button.
         can_stop: Whether the monitor's e_stop service is there.
         can_reset: The same of its reset.
+        can_snapshot: The same of the black box's snapshot.
         dropped: Messages that came too fast to be shown.
     """
 
@@ -128,4 +129,5 @@ class View:
     outcome: Outcome = field(default_factory=Outcome)
     can_stop: bool = False
     can_reset: bool = False
+    can_snapshot: bool = False
     dropped: int = 0

@@ -35,7 +35,7 @@ SPACE = " &nbsp; "
 OUTCOME_STYLE = {True: "color: #1e7a3c;", False: "color: #b01414;", None: ""}
 
 
-def snapshot_folder() -> Path:
+def picture_folder() -> Path:
     """Folder of the pictures: `$ROS_HOME/safe_skills`, by default `~/.ros/safe_skills`."""
     return Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "safe_skills"
 
@@ -54,7 +54,7 @@ def guarded(slot: Callable[..., None]) -> Callable[..., None]:
 
 
 class PanelWidget(QtWidgets.QWidget):
-    """The panel: state, curves, picture, violations, nodes and the three buttons.
+    """The panel: state, curves, picture, violations, nodes and the buttons.
 
     ROS callbacks only fill an inbox, in the link's thread; a timer of Qt takes all of it and
     redraws. `close_panel` must be called before the widget goes.
@@ -156,9 +156,14 @@ class PanelWidget(QtWidgets.QWidget):
 
     @guarded
     def snapshot(self) -> None:
+        """Have the black box write what it remembers."""
+        self._call("snapshot")
+
+    @guarded
+    def save_picture(self) -> None:
         """Save a picture of the panel; writing it is left to a thread."""
         picture = self.grab().toImage()
-        path = snapshot_folder() / time.strftime("panel_%Y%m%d_%H%M%S.png")
+        path = picture_folder() / time.strftime("panel_%Y%m%d_%H%M%S.png")
         thread = threading.Thread(target=_save, args=(picture, path, self.inbox), daemon=True)
         self._saving = [waiting for waiting in self._saving if waiting.is_alive()] + [thread]
         thread.start()
@@ -177,7 +182,8 @@ class PanelWidget(QtWidgets.QWidget):
         now = self._clock()
         self.model.buttons.asked(now, verb)
         if self.link is None or not self.link.call(verb):
-            self.model.buttons.answered(now, verb, False, "the monitor's service is not there")
+            whose = "black box" if verb == "snapshot" else "monitor"
+            self.model.buttons.answered(now, verb, False, f"the {whose}'s service is not there")
 
     # ---- showing
 
@@ -210,6 +216,7 @@ class PanelWidget(QtWidgets.QWidget):
         self._show_outcome(view)
         self._stop.setEnabled(view.can_stop)
         self._reset.setEnabled(view.can_reset)
+        self._snapshot.setEnabled(view.can_snapshot)
 
     def _show_headline(self, headline: Headline) -> None:
         if not self._changed("headline", headline):
@@ -302,15 +309,21 @@ class PanelWidget(QtWidgets.QWidget):
         self._reset.setToolTip("Releases the emergency stop; asks again")
         self._reset.setMinimumWidth(110)
         self._reset.clicked.connect(self.reset)
-        save = QtWidgets.QPushButton("Snapshot")
-        save.setToolTip(f"Saves a picture of the panel in {snapshot_folder()}")
-        save.clicked.connect(self.snapshot)
+        self._snapshot = QtWidgets.QPushButton("Snapshot")
+        self._snapshot.setToolTip(
+            "Has the black box write the last seconds of all topics to a file"
+        )
+        self._snapshot.clicked.connect(self.snapshot)
+        save = QtWidgets.QPushButton("Picture")
+        save.setToolTip(f"Saves a picture of the panel in {picture_folder()}")
+        save.clicked.connect(self.save_picture)
         bar = QtWidgets.QHBoxLayout()
         bar.addWidget(QtWidgets.QLabel("Namespace"))
         bar.addWidget(self._field)
         bar.addSpacing(12)
         bar.addWidget(self._outcome, 1)
         bar.addWidget(self._reset)
+        bar.addWidget(self._snapshot)
         bar.addWidget(save)
         return bar
 
@@ -370,7 +383,7 @@ def _save(picture: QtGui.QImage, path: Path, inbox: Inbox) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         saved = picture.save(str(path))
-        note = (f"Snapshot: {path}", True) if saved else (f"Snapshot: cannot write {path}", False)
+        note = (f"Picture: {path}", True) if saved else (f"Picture: cannot write {path}", False)
     except OSError as error:
-        note = (f"Snapshot: cannot write {path}: {error.strerror}", False)
+        note = (f"Picture: cannot write {path}: {error.strerror}", False)
     inbox.put("note", note)

@@ -11,7 +11,7 @@ import pytest
 from ament_index_python.packages import get_package_share_directory
 
 from safe_skills import msg
-from safe_skills.rqt.link import MONITOR, SERVICES, TOPICS
+from safe_skills.rqt.link import SERVICES, TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = json.loads((ROOT / "config" / "safety_foxglove.json").read_text())
@@ -86,7 +86,7 @@ def test_foxglove_draws_fields_that_there_are():
     for path in paths:
         assert_is_a_field(*path[1:].split("."))
     services = {c["serviceName"] for c in LAYOUT["configById"].values() if "serviceName" in c}
-    assert services == {f"/{MONITOR}/{verb}" for verb in SERVICES}
+    assert services == {f"/{name}" for name in SERVICES.values()}
     topics = {c["topicPath"] for c in LAYOUT["configById"].values() if "topicPath" in c}
     assert topics == {"/safety_status", "/violation"}
 

@@ -22,6 +22,8 @@ from safe_skills.rqt import link as link_module
 from safe_skills.rqt.inbox import Inbox
 from safe_skills.rqt.link import PanelLink, mask_of
 
+READY = {"e_stop": True, "reset": True, "snapshot": True}
+
 
 class Robot:
     """A graph with the monitor's name, topics, services and parameters, in a namespace."""
@@ -37,8 +39,10 @@ class Robot:
         self.called = []
         for verb, answer in (("e_stop", True), ("reset", False)):
             self.node.create_service(Trigger, f"~/{verb}", self._answer(verb, answer))
+        self.box = rclpy.create_node("black_box", namespace=namespace)
+        self.box.create_service(Trigger, "~/snapshot", self._answer("snapshot", True))
         self.executor = make_executor()
-        for node in (self.node, self.recorder):
+        for node in (self.node, self.recorder, self.box):
             self.executor.add_node(node)
         self.publishers = {
             topic: self.node.create_publisher(kind, topic, profile)
@@ -68,6 +72,7 @@ class Robot:
         self.executor.shutdown()
         self.node.destroy_node()
         self.recorder.destroy_node()
+        self.box.destroy_node()
 
 
 @pytest.fixture
@@ -95,7 +100,7 @@ def test_what_a_robot_says_arrives_and_what_is_asked_of_it_is_answered(ros):
     robot, inbox = Robot("/left"), Inbox()
     link, taken = PanelLink("/left", inbox), Taken(inbox)
     try:
-        assert robot.until(lambda: taken.of("services")[-1:] == [{"e_stop": True, "reset": True}])
+        assert robot.until(lambda: taken.of("services")[-1:] == [READY])
         assert taken.of("monitors")[-1] == 1
         # Thresholds and frames are the robot's own; the mask is its checkpoint's.
         assert robot.until(
@@ -132,12 +137,13 @@ def test_what_a_robot_says_arrives_and_what_is_asked_of_it_is_answered(ros):
         assert taken.of("position")[-1] == pytest.approx([0.02, -0.03])
         assert len(taken.of("image")) >= len(taken.of("picture"))
 
-        assert link.call("e_stop") and link.call("reset")
-        assert robot.until(lambda: len({verb for verb, *_ in taken.of("answer")}) == 2)
-        assert set(robot.called) == {"e_stop", "reset"}
+        assert link.call("e_stop") and link.call("reset") and link.call("snapshot")
+        assert robot.until(lambda: len({verb for verb, *_ in taken.of("answer")}) == 3)
+        assert set(robot.called) == set(READY)
         assert sorted(set(taken.of("answer"))) == [
             ("e_stop", True, "e_stop answered"),
             ("reset", False, "reset answered"),
+            ("snapshot", True, "snapshot answered"),
         ]
     finally:
         link.close()
@@ -155,7 +161,7 @@ def test_another_robot_is_not_heard_and_not_stopped(ros):
         assert robot.until(lambda: set(robot.called) == {"e_stop"})
         assert not link.call("e_stop")
         assert robot.until(lambda: own.of("services"))
-        assert own.of("services")[-1] == {"e_stop": False, "reset": False}
+        assert own.of("services")[-1] == dict.fromkeys(READY, False)
         assert own.of("status") == []
     finally:
         watched.close()
@@ -168,7 +174,7 @@ def test_a_stop_is_asked_for_until_it_is_answered(ros, monkeypatch):
     link, taken = PanelLink("", inbox), Taken(inbox)
     asked = []
     try:
-        assert robot.until(lambda: taken.of("services")[-1:] == [{"e_stop": True, "reset": True}])
+        assert robot.until(lambda: taken.of("services")[-1:] == [READY])
         monkeypatch.setattr(link, "_send", asked.append)  # as if every request were lost
         assert link.call("e_stop") and robot.until(lambda: len(asked) >= 3)
         monkeypatch.undo()

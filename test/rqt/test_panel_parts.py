@@ -132,7 +132,9 @@ def test_an_answer_without_an_effect_is_an_alarm():
     assert "robot's own emergency stop" in shown.text
 
 
-@pytest.mark.parametrize(("verb", "resort"), [("e_stop", True), ("reset", False)])
+@pytest.mark.parametrize(
+    ("verb", "resort"), [("e_stop", True), ("reset", False), ("snapshot", False)]
+)
 def test_no_answer_is_an_alarm(verb, resort):
     buttons = Buttons()
     buttons.asked(0.0, verb)
@@ -156,11 +158,21 @@ def test_a_refused_reset_says_why():
     assert shown.good is False and shown.text.endswith("the robot is outside its workspace")
 
 
+def test_a_snapshot_tells_its_file_or_why_there_is_none():
+    buttons = Buttons()
+    for success, message in ((True, "wrote a.mcap"), (False, "not written: no space")):
+        buttons.asked(0.0, "snapshot")
+        buttons.answered(0.1, "snapshot", success, message)
+        shown = buttons.outcome(0.1, stopped=False)
+        assert shown.good is success and shown.text.endswith(message)
+        assert "robot's own" not in shown.text
+
+
 def test_an_answer_to_another_call_is_left_out():
     buttons = Buttons()
     buttons.asked(0.0, "reset")
     buttons.asked(0.1, "e_stop")
     buttons.answered(0.2, "reset", True, "released")
     assert buttons.outcome(0.2, stopped=False).good is None
-    buttons.say(0.2, "Snapshot: there", True)
+    buttons.say(0.2, "Picture: there", True)
     assert "Emergency stop" in buttons.outcome(0.2, stopped=False).text

@@ -54,7 +54,7 @@ def shown(application, monkeypatch, tmp_path):
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     made = PanelWidget(connect=Link, clock=Clock())
     made._timer.stop()
-    made.inbox.put_newest("services", {"e_stop": True, "reset": True})
+    made.inbox.put_newest("services", {"e_stop": True, "reset": True, "snapshot": True})
     made.show()
     yield made
     made.close_panel()
@@ -199,26 +199,41 @@ def test_a_reset_takes_two_clicks_and_leaves_the_stop_free(shown):
     assert shown.link.called == ["e_stop", "reset"]
 
 
-def test_a_snapshot_is_a_picture_of_the_panel(shown, tmp_path):
-    put(shown, status=status(3, ["emergency_stop"]))
+def test_a_snapshot_is_asked_of_the_black_box_where_there_is_one(shown):
+    put(shown, status=status())
     button(shown, "Snapshot").click()
+    assert shown.link.called == ["snapshot"]
+    put(shown, answer=("snapshot", True, "wrote outputs/black_box/x.mcap"))
+    assert "Snapshot: wrote outputs/black_box/x.mcap" in texts(shown)
+    shown.link.there = False
+    button(shown, "Snapshot").click()
+    shown.redraw()
+    assert "Snapshot REFUSED: the black box's service is not there" in texts(shown)
+    shown.inbox.put_newest("services", {"e_stop": True, "reset": True})
+    shown.redraw()
+    assert not button(shown, "Snapshot").isEnabled() and button(shown, "E-STOP").isEnabled()
+
+
+def test_a_picture_of_the_panel_is_saved(shown, tmp_path):
+    put(shown, status=status(3, ["emergency_stop"]))
+    button(shown, "Picture").click()
     for thread in shown._saving:
         thread.join()
     shown.redraw()
     (path,) = (tmp_path / "safe_skills").glob("panel_*.png")
-    assert f"Snapshot: {path}" in texts(shown)
+    assert f"Picture: {path}" in texts(shown)
     image = QtGui.QImage(str(path))
     assert image.size() == shown.size()
     assert QtGui.QColor(image.pixel(shown._banner.geometry().center())).red() == 200
 
 
-def test_a_snapshot_that_cannot_be_written_says_so(shown, tmp_path):
+def test_a_picture_that_cannot_be_written_says_so(shown, tmp_path):
     (tmp_path / "safe_skills").write_text("a file where the folder should be")
-    button(shown, "Snapshot").click()
+    button(shown, "Picture").click()
     for thread in shown._saving:
         thread.join()
     shown.redraw()
-    assert any(text.startswith("Snapshot: cannot write") for text in texts(shown))
+    assert any(text.startswith("Picture: cannot write") for text in texts(shown))
 
 
 # ---- another robot, faults, the end
