@@ -393,3 +393,18 @@ def test_an_arms_episodes_have_what_its_policy_chose(tmp_path):
     np.testing.assert_array_equal(episode.images, np.stack(images))
     np.testing.assert_array_equal(episode.actions, np.stack(actions))
     assert (episode.task, episode.policy, episode.success) == (35, "safer policy x", True)
+
+
+@pytest.mark.slow
+def test_a_recorded_training_yields_what_its_trainer_gathered(tmp_path):
+    command = [sys.executable, "-m", "safe_skills.cli", "run", "ls3_cable", "--train", "true"]
+    command += ["--episodes", "2", "--record", str(tmp_path / "run.mcap")]
+    command += ["-p", f"trainer.out:={tmp_path / 'online'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    gathered = list(EpisodeStore(tmp_path / "online" / "episodes"))
+    assert len(gathered) == 2
+    bag = BagEpisodes(tmp_path / "run.mcap", BagSettings())
+    for recorded, expected in zip(bag, gathered, strict=True):
+        identical(recorded, expected)
+    assert bag.incomplete == 0 and not bag.problems
