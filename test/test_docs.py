@@ -13,8 +13,10 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from gate_codes import reason_codes
 
+from safe_skills.baselines.config import BaselineConfig
 from safe_skills.cli import COMMANDS
 from safe_skills.data.episodes import KINDS
 from safe_skills.envs.cable_layouts import LAYOUTS
@@ -22,6 +24,7 @@ from safe_skills.envs.tasks import TASKS
 from safe_skills.ls3.config import PROFILES, LS3Config, PlannerConfig
 from safe_skills.nodes.base import AUTOSTART
 from safe_skills.nodes.composed import node_class
+from safe_skills.paths import config_file
 from safe_skills.safer.config import SaferConfig
 from safe_skills.safety import FORMS, GateState
 from safe_skills.systems import LAUNCH_OPTIONS, SYSTEMS, find_system
@@ -272,6 +275,17 @@ def test_settings_and_defaults_of_safer_are_those_of_the_code():
     known = dict(settings(SaferConfig()))
     found = [re.match(r"^\| `(\w+\.\w+)` \| `([^`]+)` \|", row) for row in rows(DOCS["safer.md"])]
     assert {match[1]: json.loads(match[2]) for match in found if match} == known
+
+
+def test_settings_of_the_baselines_are_those_of_the_code_and_of_the_small_scale():
+    known = dict(settings(BaselineConfig()))
+    text = config_file("training/ls3_baselines.yaml").read_text(encoding="utf-8")
+    small = yaml.safe_load(text)["cpu"]
+    small = {f"{part}.{name}": v for part, values in small.items() for name, v in values.items()}
+    cells = [re.split(r" *\| *", row.strip("| "), maxsplit=3) for row in rows(DOCS["baselines.md"])]
+    found = [(name.strip("`"), default, value) for name, default, value, _ in cells]
+    assert {name: json.loads(default.strip("`")) for name, default, _ in found} == known
+    assert {name: json.loads(v.strip("`")) for name, _, v in found if v} == small
 
 
 def test_what_the_realtime_profile_changes_is_listed():

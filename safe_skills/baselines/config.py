@@ -97,7 +97,7 @@ class SacfdConfig:
     target_rate: float = 0.005
     temperature: float = 0.2
     clone_iterations: int = 3000
-    critic_iterations: int = 3000
+    critic_iterations: int = 10_000
 
     def __post_init__(self) -> None:
         _require_positive("sacfd", self, "batch_size", "learning_rate")

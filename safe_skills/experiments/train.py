@@ -16,6 +16,9 @@ METHODS = {
     "parrot": Part("train_safer", "skill prior from safe, successful experience"),
     "context-parrot": Part("train_safer", "PARROT with SAFER's safety variable c"),
     "safe-set": Part("train_safe_set", "LS3's safe set and constraint over a SAFER prior"),
+    "sacfd": Part("train_baseline", "soft actor-critic from demonstrations"),
+    "recovery": Part("train_baseline", "the same with Recovery RL's safety critic and policy"),
+    "awac": Part("train_baseline", "advantage-weighted actor-critic"),
     "sac": Part("train_sac", "soft actor-critic over a skill prior, or without one"),
 }
 
