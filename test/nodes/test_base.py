@@ -279,17 +279,9 @@ def test_what_is_left_for_later_runs_once_each_time(graph):
 
 
 def test_timers_go_on_where_somebody_takes_the_clock_away(graph):
-    class Ticking(SkillNode):
-        NAME = "ticking"
-
-        def configure(self):
-            self.ticks = 0
-            self.every(0.01, self.tick)
-
-        def tick(self):
-            self.ticks += 1
-
-    node = graph.start(Ticking)
+    add, until = graph
+    node = add(Echo())
+    assert until(lambda: node.is_active)
     node.set_parameters([Parameter("use_sim_time", value=True)])
     before = node.ticks
-    assert graph.until(lambda: node.ticks > before + 5)
+    assert until(lambda: node.ticks > before + 5)
