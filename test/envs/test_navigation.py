@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from image_task_play import play_all
 
 from safe_skills.envs.navigation import GOAL, NavigationEnv, in_obstacle
@@ -99,6 +101,28 @@ def test_a_violation_freezes_the_point_and_the_return_is_minus_100(env):
         np.testing.assert_array_equal(seen["position"], observation["position"])
     np.testing.assert_array_equal(env.state.position, position)
     assert total == -100.0
+
+
+ACTION = st.tuples(st.floats(-9, 9), st.floats(-9, 9)).map(np.array)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1000), st.booleans(), st.lists(ACTION, min_size=1, max_size=8))
+def test_whatever_is_done_costs_never_fall_and_nothing_moves_after_one(seed, anywhere, actions):
+    env = NavigationEnv(observation="state")
+    env.reset(seed=seed, options={"random_start": anywhere})
+    cost, before = 0.0, env.state.position
+    for step in range(100):
+        # Each action for some steps, so that the point gets somewhere.
+        _, reward, terminated, truncated, info = env.step(actions[step // 12 % len(actions)])
+        position = env.state.position
+        assert (position >= 0).all() and (position <= (180, 150)).all()
+        assert np.abs(position - before).max() <= 3 + 6 * 0.125
+        assert info["cost"] == in_obstacle(position) >= cost
+        assert not cost or (position == before).all()
+        assert reward == (0.0 if np.linalg.norm(position - GOAL) < 3 else -1.0)
+        assert not terminated and truncated == (step == 99)
+        cost, before = info["cost"], position
 
 
 @pytest.mark.parametrize(("x", "reward"), [(147.5, 0.0), (146.5, -1.0), (153.4, -1.0)])
