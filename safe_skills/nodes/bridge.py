@@ -173,7 +173,7 @@ class Bridge(SkillNode, ABC):
         if output.hold:
             self.hold(output.gently)
             self._answered = None
-            self.get_logger().warning("hold", throttle_duration_sec=2.0)
+            self.get_logger().warning(f"hold: {self._hold_reason}", throttle_duration_sec=2.0)
         if output.set_point is not None and answered is not None:
             try:
                 self.move(output.set_point, answered)
