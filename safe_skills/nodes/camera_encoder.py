@@ -21,10 +21,6 @@ from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor
 from safe_skills.nodes.watch import DropCounter, Silence
 
-LATENT_FIRST = 0.002
-"""Pause after a latent before its surprise is measured [s]: where a process also plans, the plan
-comes first, and no command waits for the measurement."""
-
 CAMERA_PARAMETERS = {
     "crop": Param(
         [0.0, 0.0, 1.0, 1.0],
@@ -72,15 +68,12 @@ class CameraEncoder(SkillNode):
         self._rate = FrequencyStatus(low=self.param("min_rate"))
         self._encoded = 0
         self._surprise_every = self.param("surprise_every")
-        self._unmeasured: tuple[Encoder, np.ndarray, np.ndarray, LatentState] | None = None
         self._latents = self.advertise(LatentState, "latent", qos.IMAGE)
         self._surprises = self.advertise(Surprise, "surprise", qos.IMAGE)
         self.subscribe(Image, "camera/image_raw", self._encode, qos.IMAGE)
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
         self.serve(Trigger, "~/reload", self._successor.reload)
         self.every(0.1, self._watch)
-        self._surprise_timer = self.every(LATENT_FIRST, self._measure_surprise)
-        self._surprise_timer.cancel()
         self.diagnostics.add("camera", self._rate)
         self.diagnostics.add("frames", self._report_frames)
 
@@ -132,17 +125,14 @@ class CameraEncoder(SkillNode):
             self.refuse("image refused", f"image refused: {error}")
             return
         self._latents.publish(latent)
-        every = self._surprise_every if self._encoder.surprise else 0
-        if every and self._encoded % every == 0:
-            self._unmeasured = (self._encoder, area, mean, latent)
-            self._surprise_timer.reset()
+        if self._surprise_every and self._encoded % self._surprise_every == 0:
+            self._measure_surprise(area, mean, latent)
         self._encoded += 1
 
-    def _measure_surprise(self) -> None:
-        self._surprise_timer.cancel()
-        if self._unmeasured is None:
+    def _measure_surprise(self, area: np.ndarray, mean: np.ndarray, latent: LatentState) -> None:
+        encoder = self._encoder
+        if encoder.surprise is None:
             return
-        (encoder, area, mean, latent), self._unmeasured = self._unmeasured, None
         began = time.perf_counter()
         error = encoder.reconstruction_error(area, mean)
         distance = encoder.surprise.latent_distance_of(mean)

@@ -11,8 +11,11 @@ import numpy as np
 from safe_skills.data.checkpoint import CheckpointError, load_checkpoint
 from safe_skills.data.segments import shrink
 from safe_skills.data.surprise import SurpriseModel, load_surprise
+from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.observation import MaskObservation
 from safe_skills.ls3.surprise import reconstruction_error
 from safe_skills.nodes.base import SkillNode
+from safe_skills.nodes.mask_decoder import MaskDecoder
 from safe_skills.nodes.model import load_agent, model_folder
 from safe_skills.safer.config import METHODS
 
@@ -61,13 +64,20 @@ def load_encoder(node: SkillNode, folder: Path | None = None) -> Encoder:
             agent.latent_dim,
             agent.encode,
             load_surprise(folder, agent.model_id),
-            partial(reconstruction_error, agent),
+            _error_of(agent),
         )
     if method not in METHODS:
         raise CheckpointError(
             f"checkpoint {folder}: expected method ls3, {', '.join(METHODS)}, found {method!r}"
         )
     return _features(node, folder)
+
+
+def _error_of(agent: LS3Agent) -> Callable[[np.ndarray, np.ndarray], float]:
+    masks = isinstance(agent.observation, MaskObservation)
+    if masks and agent.config.encoder.architecture == "compact":
+        return MaskDecoder(agent).error
+    return partial(reconstruction_error, agent)
 
 
 def _features(node: SkillNode, folder: Path) -> Encoder:
