@@ -187,3 +187,14 @@ def test_settings_fit_the_tasks(task):
 def test_a_section_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match="unknown setting 'flying'; known: cpu, paper"):
         load_setting("flying", "cpu")
+
+
+def test_velocities_are_seen_in_stacked_frames(tmp_path, capsys, monkeypatch):
+    stacked = dataclasses.replace(SMALL, vision=dataclasses.replace(SMALL.vision, frames=3))
+    monkeypatch.setattr(train_baseline, "load_setting", lambda task, scale: stacked)
+    counts = {"demo": 1, "constraint": 1, "random": 1}
+    folder = collect_task(tmp_path / "data", "reacher", counts, workers=1).folder
+    words = ("train", "recovery", "reacher", "--data", folder, "--out", tmp_path / "run")
+    assert call(capsys, *words, "--episodes", 1)[0] == 0
+    agent, _ = load_agent(tmp_path / "run" / "checkpoint", task="reacher")
+    assert agent.spaces.observation.shape == (9, 16, 16)
