@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
@@ -117,8 +118,10 @@ def _unspun(node: SkillNode) -> Node:
         namespace=node.get_namespace(),
         # A name that was given on the command line is the other's.
         use_global_arguments=False,
+        # It offers nothing: a policy that knows the other need not know of it.
         enable_rosout=False,
         start_parameter_services=False,
+        parameter_overrides=[Parameter("start_type_description_service", value=False)],
     )
 
 
