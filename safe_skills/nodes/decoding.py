@@ -134,8 +134,8 @@ class SkillDecoding:
         return given_up
 
     def start_episode(self, stamp: int) -> None:
-        """Answers no frame of a stamp [ns] before this one any more."""
-        self.matcher.close(stamp - 1)
+        """Answers frames of this stamp [ns] and newer ones only."""
+        self.matcher.begin(stamp)
 
     def _answer(self, stamp: int, parts: Mapping[str, tuple[float, Any]]) -> Answer:
         context = parts[CONTEXT][1] if CONTEXT in parts else None

@@ -134,9 +134,10 @@ class SkillDecoder(SkillNode):
     # ---- what arrives
 
     def _new_episode(self, start: Header) -> None:
-        self._start = max(self._start, nanoseconds(start.stamp))
-        self._decoding.start_episode(self._start)
-        self._last.forget()
+        if nanoseconds(start.stamp) > self._start:
+            self._start = nanoseconds(start.stamp)
+            self._decoding.start_episode(self._start)
+            self._last.forget()
 
     def _take_latent(self, message: LatentState) -> None:
         size = self._prior.config.encoder.features

@@ -68,6 +68,14 @@ class StampMatcher:
         """Sources of which a stamp has no value yet."""
         return [name for name in self.names if name not in self._waiting.get(stamp, {})]
 
+    def begin(self, stamp: int) -> None:
+        """Matches this stamp and newer ones only, whatever was matched before.
+
+        So a stamp from the future that was matched by mistake bars what follows no longer.
+        """
+        self._closed = None
+        self.close(stamp - 1)
+
     def close(self, stamp: int) -> None:
         """Matches nothing of this stamp or an older one from here on."""
         self._waiting.pop(stamp, None)

@@ -161,6 +161,16 @@ def test_frames_from_before_the_episode_are_not_answered(safer):
     assert send(decoding, 5).reason == ""
 
 
+def test_a_frame_from_the_future_bars_others_until_the_next_episode_only(safer):
+    decoding, _ = decoding_of(safer)
+    assert send(decoding, 1000).reason == ""
+    assert send(decoding, 5) is None
+    decoding.start_episode(10)
+    assert send(decoding, 9) is None
+    assert send(decoding, 10).reason == ""
+    assert send(decoding, 10) is None
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(PARTS), st.integers(1, 6), st.floats(0.0, 0.08)), max_size=40
