@@ -14,17 +14,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from safe_skills.data.checkpoint import load_checkpoint
 from safe_skills.data.episodes import EpisodeStore
 from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
 from safe_skills.data.segments import read_steps, split
 from safe_skills.data.settings import ConfigError
+from safe_skills.data.surprise import SurpriseError, calibrate_held_out, save_surprise
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.benchmark import print_table
 from safe_skills.experiments.training_runs import load_section, print_seconds, timed
 from safe_skills.safer.config import METHODS, SaferConfig, for_method
 from safe_skills.safer.evaluation import evaluate
 from safe_skills.safer.prior import SkillPrior
+from safe_skills.safer.surprise import encoded_steps
 from safe_skills.safer.training import SkillPriorTrainer
 
 HELP = (
@@ -193,6 +196,12 @@ def run(args: argparse.Namespace) -> int:
     }
     checkpoint = out / "checkpoint"
     prior.save(checkpoint, metrics)
+    model_id = load_checkpoint(checkpoint).model_id
+    try:
+        surprise = calibrate_held_out(encoded_steps(prior, parts.held_out), args.seed)
+        save_surprise(surprise, checkpoint, model_id, {"data": "held out in training"})
+    except SurpriseError as error:
+        Console().print(f"without limits of surprise: {error}")
     if args.json:
         write_json(args.json, metrics)
     print_metrics(args.method, metrics)

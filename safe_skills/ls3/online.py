@@ -24,6 +24,7 @@ from safe_skills.data.episodes import Episode, EpisodeStore, read_shard
 from safe_skills.data.latents import EpisodeLabels, LatentReplay
 from safe_skills.data.provenance import revision
 from safe_skills.data.settings import from_mapping
+from safe_skills.data.surprise import load_surprise, save_surprise
 from safe_skills.data.updates import answers_of, newest_update, update_folder
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.training import Trainer, TrainingEpisode
@@ -89,6 +90,7 @@ class OnlineUpdates:
     def __init__(self, settings: UpdateSettings) -> None:
         self.settings, self.out = settings, Path(settings.out)
         self.agent = LS3Agent.load(settings.checkpoint)
+        self._surprise = load_surprise(settings.checkpoint, self.agent.model_id)
         newest = newest_update(self.out)
         self.accepted = LS3Agent.load(
             update_folder(self.out, newest) if newest else settings.checkpoint
@@ -154,6 +156,10 @@ class OnlineUpdates:
         folder = update_folder(self.out, update, accepted=not reason)
         if not reason:
             new.save(candidate, {**metrics, **figures})
+            if self._surprise is not None:
+                # The encoder is the one that it started from.
+                about = {"encoder_of": self.trainer.started_from}
+                save_surprise(self._surprise, candidate, new.model_id, about)
             self.accepted = new
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
+from safe_skills.data.segments import Steps
 from safe_skills.data.surprise import EncodedFrames
 from safe_skills.safer.prior import SkillPrior
 
@@ -28,4 +30,21 @@ def encoded_frames(prior: SkillPrior, episodes: Iterable[np.ndarray]) -> Encoded
             parts.append(prior.features(images[first : first + BATCH]))
         numbers.append(np.full(len(images), number))
     mean = np.concatenate(parts)
+    return EncodedFrames(mean, np.zeros_like(mean), None, np.concatenate(numbers))
+
+
+@torch.inference_mode()
+def encoded_steps(prior: SkillPrior, parts: Iterable[Steps]) -> EncodedFrames:
+    """Features of the frames in which steps were decided, which are of the encoder's size already.
+
+    Args:
+        prior: encodes them.
+        parts: of one data set; no episode is in two of them.
+    """
+    features, numbers = [], []
+    for steps in parts:
+        for images in torch.from_numpy(steps.images).split(BATCH):
+            features.append(prior.models.encoder(images.to(prior.device)).cpu().numpy())
+        numbers.append(steps.episode)
+    mean = np.concatenate(features)
     return EncodedFrames(mean, np.zeros_like(mean), None, np.concatenate(numbers))

@@ -10,6 +10,7 @@ from drawn_episodes import episodes
 from safe_skills import cli
 from safe_skills.data.episodes import Episode, EpisodeStore
 from safe_skills.data.settings import ConfigError
+from safe_skills.data.surprise import load_surprise
 from safe_skills.experiments.train_safer import load_setting
 from safe_skills.paths import config_file
 from safe_skills.safer.config import METHODS
@@ -58,6 +59,8 @@ def test_train_then_load_then_do_nothing_again(method, folder, tmp_path, capsys)
     assert "log p" in capsys.readouterr().out
     prior = SkillPrior.load(out / "checkpoint", task="operation", action_dim=5)
     assert prior.method == method
+    surprise = load_surprise(out / "checkpoint", prior.model_id)
+    assert surprise.latent_dim == prior.config.encoder.features
     assert prior.metrics == json.loads(figures.read_text())
     assert set(prior.metrics) >= {"held_out_episodes", "held_out_tasks", "assurance", "data"}
     assert prior.metrics["data"]["episodes"] == 24

@@ -11,6 +11,12 @@ from safe_skills.data.background import Worker
 from safe_skills.data.checkpoint import CheckpointError
 from safe_skills.data.episodes import EpisodeStore
 from safe_skills.data.run_state import ResumeError
+from safe_skills.data.surprise import (
+    FILE,
+    calibrate_held_out,
+    load_surprise,
+    save_surprise,
+)
 from safe_skills.data.updates import newest_update, update_folder
 from safe_skills.ls3 import online
 from safe_skills.ls3.agent import LS3Agent
@@ -22,6 +28,7 @@ from safe_skills.ls3.online import (
     judge,
     training_episode,
 )
+from safe_skills.ls3.surprise import encoded_frames
 
 K = 2
 
@@ -64,6 +71,28 @@ def settings(start, out, data="", **changes):
 
 def weights(folder):
     return LS3Agent.load(folder).models.state_dict()
+
+
+def test_a_new_agent_is_surprised_as_the_one_before(start, offline, tmp_path):
+    """The encoder stays; the calibration names the new weights."""
+    agent = LS3Agent.load(start)
+    episodes = [gathered_episodes.episode(column).images for column in range(8)]
+    limits = calibrate_held_out(encoded_frames(agent, episodes), 0)
+    save_surprise(limits, start, agent.model_id)
+    gather(tmp_path, K)
+    folder = OnlineUpdates(settings(start, tmp_path, offline)).run()["checkpoint"]
+    new = LS3Agent.load(folder)
+    assert new.model_id != agent.model_id
+    found = load_surprise(folder, new.model_id)
+    assert found.latent_distance == limits.latent_distance
+    for images in episodes:
+        np.testing.assert_array_equal(new.encode(images[0])[0], agent.encode(images[0])[0])
+
+
+def test_without_a_calibration_a_new_agent_has_none(start, offline, tmp_path):
+    gather(tmp_path, K)
+    assert OnlineUpdates(settings(start, tmp_path, offline)).run()["accepted"]
+    assert not (update_folder(tmp_path, 1) / FILE).exists()
 
 
 def test_an_update_starts_from_the_checkpoint_and_writes_a_new_one(start, offline, tmp_path):
