@@ -19,9 +19,6 @@ from safe_skills.nodes.triggers import Triggers
 
 MIB = 2**20
 
-POLL = 0.05
-"""Period of fetching what has come [s]."""
-
 PATIENCE = 1.5
 """Time for which the answer to `snapshot` waits for the file [s]."""
 
@@ -71,13 +68,13 @@ class BlackBox(SkillNode):
         self._written = self._failures = 0
         self._last = self._trouble = ""
         self._state: int | None = None
-        self._every = EveryTopic(self, self._add_topic, self._ring.add, polled=True)
+        self._every = EveryTopic(self, self._add_topic, self._ring.add)
         # Volatile: what was said before this node came is no news to it.
         self.subscribe(SafetyStatus, "safety_status", self._note_status, qos.LOG)
         self.subscribe(Violation, "violation", self._note_violation, qos.LOG)
         self.serve(Trigger, "~/snapshot", self._snapshot)
         self.every(self.param("look"), self._every.look)
-        self.every(POLL, self._poll)
+        self.every(0.1, self._poll)
         self.diagnostics.add("memory", self._report_memory)
 
     def activate(self) -> None:
@@ -91,10 +88,6 @@ class BlackBox(SkillNode):
         if event is not None:
             self._begin(event.reason, time.monotonic() - event.first, event.urgent)
             self._conclude(self._files.take(ENDING))
-
-    def cleanup(self) -> None:
-        """Leave the topics."""
-        self._every.close()
 
     def _add_topic(self, topic: str, type_name: str, latched: bool) -> int:
         full_definition(type_name)  # without its definition a message cannot be read later
@@ -132,7 +125,6 @@ class BlackBox(SkillNode):
         return response
 
     def _poll(self) -> None:
-        self._every.poll()
         self._ring.forget(time.time_ns())
         self._conclude(self._files.take())
         if self._files.busy:
@@ -143,7 +135,6 @@ class BlackBox(SkillNode):
 
     def _begin(self, reason: str, age: float, urgent: bool) -> Path:
         """Have a file written of what is remembered now, for what happened `age` seconds ago."""
-        self._every.poll()
         now = time.time_ns()
         self._ring.forget(now)
         # What is latched may be hours old: it is logged as the state at the file's beginning.

@@ -4,8 +4,6 @@ import importlib
 import time
 from collections.abc import Callable
 
-from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
@@ -33,9 +31,6 @@ class EveryTopic:
         add_topic: is told of a topic, its type and whether it is latched, and returns its channel;
             `ValueError` where it cannot be recorded.
         take: is given every message.
-        polled: whether messages wait in the middleware until `poll`. A thread that wakes for every
-            message wakes together with whoever the message is for, and is in its way; with its own
-            time of reception a message may as well be fetched later, many at a time.
         last: name of a topic that is left for later.
         ready: whether it is time for that topic, too.
     """
@@ -46,32 +41,12 @@ class EveryTopic:
         add_topic: Callable[[str, str, bool], int],
         take: Callable[[Entry], None],
         *,
-        polled: bool = False,
         last: str = "",
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self.topics: set[str] = set()
         self._node, self._add_topic, self._take = node, add_topic, take
         self._last, self._ready = last, ready
-        # What belongs to the node itself would be spun with it.
-        self._ear = _unspun(node) if polled else None
-
-    def poll(self) -> None:
-        """Take what has come since the last time; where `polled`."""
-        for subscription in self._ear.subscriptions:
-            with subscription.handle:
-                for _ in range(subscription.qos_profile.depth):
-                    got = subscription.handle.take_message(subscription.msg_type, True)
-                    if got is None:
-                        break
-                    subscription.callback(*got)
-            # Others may have the interpreter in between.
-            time.sleep(0)
-
-    def close(self) -> None:
-        """Leave the topics that are polled; the node's own go with it."""
-        if self._ear is not None:
-            self._ear.destroy_node()
 
     def look(self) -> None:
         """Subscribe to what has appeared."""
@@ -104,25 +79,7 @@ class EveryTopic:
             sequence = (info["publication_sequence_number"] or 0) & 0xFFFFFFFF
             self._take(Entry(channel, data, received, published, sequence))
 
-        if self._ear is not None:
-            self._ear.create_subscription(kind, topic, take, profile, raw=True)
-        else:
-            self._node.subscribe(kind, topic, take, profile, raw=True)
-
-
-def _unspun(node: SkillNode) -> Node:
-    """A node beside another one, for subscriptions that no executor looks after."""
-    return Node(
-        f"{node.get_name()}_ear",
-        context=node.context,
-        namespace=node.get_namespace(),
-        # A name that was given on the command line is the other's.
-        use_global_arguments=False,
-        # It offers nothing: a policy that knows the other need not know of it.
-        enable_rosout=False,
-        start_parameter_services=False,
-        parameter_overrides=[Parameter("start_type_description_service", value=False)],
-    )
+        self._node.subscribe(kind, topic, take, profile, raw=True)
 
 
 def message_class(type_name: str) -> type:

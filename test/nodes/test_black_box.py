@@ -185,19 +185,6 @@ def test_what_waits_for_its_tail_is_written_when_the_node_ends(graph, tmp_path):
     assert [path.name.split("_", 1)[1] for path in scene.files()] == ["violation_step.mcap"]
 
 
-def test_what_listens_offers_nothing_and_goes_with_the_node(graph, tmp_path):
-    scene = Scene(graph, tmp_path / "box")
-    peer = graph.peer
-    assert graph.until(lambda: "black_box_ear" in peer.get_node_names())
-    assert peer.get_service_names_and_types_by_node("black_box_ear", "/") == []
-    offered = [
-        topic for topic, _ in peer.get_publisher_names_and_types_by_node("black_box_ear", "/")
-    ]
-    assert offered in ([], ["/parameter_events"])
-    scene.node.shut_down()
-    assert graph.until(lambda: "black_box_ear" not in peer.get_node_names(), 20.0)
-
-
 def test_settings_that_forget_what_they_should_keep_are_refused(graph, tmp_path):
     node = graph.start(BlackBox, folder=str(tmp_path), seconds=5.0)
     assert not node.is_active and "expected at least after + min_interval" in node.fault
