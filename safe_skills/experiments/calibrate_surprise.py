@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -77,23 +77,20 @@ def _run(args: argparse.Namespace) -> int:
     subject = subject_of(folder)
     seed = subject.seed if args.seed is None else args.seed
     collected = Path("outputs/calibrate") / f"{subject.model_id}_{seed}"
-    about: dict[str, Any] = {"revision": revision(), "seed": seed}
+    foreign = {}
     if args.data:
-        for given in args.data:
-            if not given.is_dir():
-                raise EpisodeError(f"{given}: no such folder of episodes")
-        episodes = chain.from_iterable(map(EpisodeStore, args.data))
-        foreign = {}
-        about["data"] = "given"
+        frames = read_frames(args.data)
     else:
         episodes = subject.collect(collected / "held_out", args.episodes, seed, args.workers)
+        frames = [without_repeats(episode.images) for episode in episodes]
         foreign = subject.foreign(collected / "foreign", seed, args.workers)
-        about["data"] = "collected"
-    frames = [without_repeats(episode.images) for episode in episodes]
-    if not frames:
-        raise EpisodeError("no episode to calibrate with: expected some in the folders of --data")
+    about = {
+        "data": "given" if args.data else "collected",
+        "episodes": len(frames),
+        "seed": seed,
+        "revision": revision(),
+    }
     model = calibrate_held_out(subject.encode(frames), seed)
-    about["episodes"] = len(frames)
     path = save_surprise(model, args.out or folder, subject.model_id, about)
 
     clean = evenly(np.concatenate(frames), SPOILT_FRAMES)
@@ -110,6 +107,43 @@ def _run(args: argparse.Namespace) -> int:
         figures = {"model_id": subject.model_id, **about, "share": SHARE, "confidence": CONFIDENCE}
         write_json(args.json, {**figures, "levels": levels_of(model), "shares_above": shares})
     return 0
+
+
+def read_frames(folders: Sequence[Path]) -> list[np.ndarray]:
+    """The frames (n, H, W, 3) of each episode in some folders, without repeats.
+
+    Raises:
+        EpisodeError: a folder is missing, there is no episode, or one cannot be read.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise EpisodeError(f"{folder}: no such folder of episodes")
+    episodes = chain.from_iterable(map(EpisodeStore, folders))
+    frames = [without_repeats(episode.images) for episode in episodes]
+    if not frames:
+        raise EpisodeError("no episode to calibrate with: expected some in the folders of --data")
+    return frames
+
+
+def calibrate_checkpoint(folder: Path, collected: Path, episodes: int, workers: int) -> Path:
+    """Calibrates a checkpoint that has just been trained; returns the file's path.
+
+    Args:
+        folder: of the checkpoint.
+        collected: where its held-out episodes go; those that are there are not made again.
+        episodes: about so many.
+        workers: processes that collect.
+
+    Raises:
+        SurpriseError: too few episodes, or ones that make no limit.
+    """
+    subject = subject_of(folder)
+    held_out = subject.collect(collected, episodes, subject.seed, workers)
+    frames = [without_repeats(episode.images) for episode in held_out]
+    about = {"data": "collected", "episodes": len(frames), "seed": subject.seed}
+    with torch_threads(1):
+        model = calibrate_held_out(subject.encode(frames), subject.seed)
+    return save_surprise(model, folder, subject.model_id, {**about, "revision": revision()})
 
 
 def evenly(frames: np.ndarray, count: int) -> np.ndarray:

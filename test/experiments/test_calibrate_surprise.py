@@ -14,6 +14,7 @@ from safe_skills.data.checkpoint import load_checkpoint
 from safe_skills.data.episodes import Episode, EpisodeStore
 from safe_skills.data.surprise import FILE, load_surprise
 from safe_skills.experiments import encoder_subjects
+from safe_skills.experiments.calibrate_surprise import calibrate_checkpoint
 from safe_skills.experiments.encoder_subjects import subject_of
 from safe_skills.experiments.picture_faults import FAULTS
 from safe_skills.ls3.agent import LS3Agent
@@ -120,6 +121,13 @@ def test_without_data_episodes_are_collected_whose_scenes_were_not_trained_on(
         **dict.fromkeys(("online", "scripted"), 0),
         **{"demo": 3, "random": 3, "constraint": 1},
     }
+    # What a training does at its end, on the same episodes.
+    model_id = load_checkpoint(agent).model_id
+    before = load_surprise(agent, model_id)
+    (agent / FILE).unlink()
+    path = calibrate_checkpoint(agent, held_out, 7, workers=1)
+    assert path == agent / FILE
+    assert load_surprise(agent, model_id).latent_distance == before.latent_distance
 
 
 def test_what_has_no_encoder_is_refused_in_one_line(prior, tmp_path, capsys):
