@@ -61,6 +61,9 @@ def test_a_run_ends_with_its_summary_files_and_status_0(checkpoint, tmp_path):
         f"--json={files['json']}",
         f"--gif={files['gif']}",
         f"--record={files['mcap']}",
+        "--black_box=true",
+        "-p",
+        f"black_box.folder:={tmp_path / 'box'}",
         "-p",
         "safety_monitor.step_limit:=0.02",
     )
@@ -68,8 +71,11 @@ def test_a_run_ends_with_its_summary_files_and_status_0(checkpoint, tmp_path):
     assert child.returncode == 0, err
     assert "Traceback" not in err and "ERROR" not in err
     assert "success" in out and "gate and bridge" in out
-    assert sorted(tmp_path.iterdir()) == sorted(files.values())
     summary = json.loads(files["json"].read_text())
+    # What was broken is in the black box's files, the last of them written at the end.
+    box = sorted((tmp_path / "box").glob("*_violation_*.mcap"))
+    assert bool(box) == (summary["gate"]["violations"] > 0)
+    assert set(tmp_path.iterdir()) - {tmp_path / "box"} == set(files.values())
     assert summary["episodes"] == 1 and summary["complete"] is True
     assert summary["seed"] == 5 and summary["episode_list"][0]["seed"] == 5
     assert summary["checkpoint"] == str(checkpoint)
