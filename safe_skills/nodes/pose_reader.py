@@ -18,6 +18,9 @@ from safe_skills.systems import DISCOVERY
 PATIENCE = 5.0
 """Seconds to wait for the first pose."""
 
+SETTLING = 0.2
+"""Seconds after which no pose comes in any more that was measured before."""
+
 
 class PoseReader:
     """Reads `ARM/measured_cp`; a context manager with a ROS context of its own.
@@ -63,24 +66,23 @@ class PoseReader:
         return self._frame
 
     def poses(self, seconds: float) -> list[Pose]:
-        """Returns the poses that come in the next seconds: none is older than this call.
+        """Returns the poses that come in some seconds from now on.
 
         Raises:
             ValueError: none comes, one is invalid (zero stamp), or they change their frame; one
                 line.
         """
-        # What came while nobody looked is none of now.
-        while self._node_has_read():
-            continue
+        # What waits to be read, or is on its way, was measured before.
+        self._spin(SETTLING)
         self._poses, self._refused, frame = [], "", self._frame
         first = time.monotonic() + PATIENCE
         until = first
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self._refused:
             self._executor.spin_once(timeout_sec=0.05)
-            if self._refused:
-                raise ValueError(f"{self._topic}: {self._refused}")
             if self._poses and until == first:
                 until = time.monotonic() + seconds
+        if self._refused:
+            raise ValueError(f"{self._topic}: {self._refused}")
         if not self._poses:
             raise ValueError(f"{self._topic}: expected measured poses, none came in {PATIENCE:g} s")
         if frame not in ("", self._frame):
@@ -89,10 +91,10 @@ class PoseReader:
             )
         return self._poses
 
-    def _node_has_read(self) -> bool:
-        before = len(self._poses), self._refused
-        self._executor.spin_once(timeout_sec=0.0)
-        return (len(self._poses), self._refused) != before
+    def _spin(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._executor.spin_once(timeout_sec=0.02)
 
     def _note(self, message: PoseStamped) -> None:
         try:

@@ -11,10 +11,30 @@ from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Header
 
 from safe_skills.nodes import pose_reader, qos
+from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.conversions import pose_from_message, pose_message
-from safe_skills.nodes.simulator import Simulator
+from safe_skills.nodes.crtk import CrtkServer
 from safe_skills.robots.dvrk import SIMULATED_TASK_IN_ARM, DvrkArm
 from safe_skills.robots.pose import Pose
+from safe_skills.robots.simulated_psm import SimulatedPsm
+
+
+class Psm(SkillNode):
+    """The simulated PSM alone, over no table: nothing ends an episode and puts it elsewhere."""
+
+    NAME = "psm"
+
+    def configure(self):
+        robot = SimulatedPsm(DvrkArm(workspace=((-0.2, 0.2), (-0.2, 0.2))))
+
+        def admit(name, stamp):
+            """Takes every command."""
+
+        def moved(name):
+            robot.track(robot.plane_set_point)
+
+        server = CrtkServer(self, "PSM1", robot, admit=admit, moved=moved)
+        self.every(0.01, lambda: server.publish_state(self.get_clock().now().to_msg()))
 
 
 class Person:
@@ -37,12 +57,25 @@ class Person:
         while letter := self.child.stdout.read(1):
             self.said += letter
 
-    def asked(self, times):
-        return self.said.count("press Enter: ") >= times
+    def waits(self):
+        return self.said.endswith("press Enter: ")
+
+    def accepted(self):
+        return self.said.count(" poses\n")
 
     def press(self):
-        self.child.stdin.write("\n")
-        self.child.stdin.flush()
+        """Press Enter, again where the arm was said to have moved, until the point is taken."""
+        taken, told = self.accepted(), ""
+
+        def done():
+            nonlocal told
+            if self.accepted() == taken and self.waits() and self.said != told:
+                told = self.said
+                self.child.stdin.write("\n")
+                self.child.stdin.flush()
+            return self.accepted() > taken
+
+        return done
 
     def end(self):
         self.child.kill()
@@ -51,14 +84,14 @@ class Person:
 
 def test_a_person_touches_points_with_the_simulated_arm(graph, tmp_path):
     arm = DvrkArm(workspace=((-0.2, 0.2), (-0.2, 0.2)))
-    simulator = graph.start(Simulator, clock="realtime")
-    assert simulator.is_active, simulator.fault
+    psm = graph.start(Psm)
+    assert psm.is_active, psm.fault
     measured = graph.collect(PoseStamped, "PSM1/measured_cp", qos.CRTK_STATE_LATEST)
     person = Person("--points", "0,0 0.08,0 0,0.06 -0.08,-0.05", "--out", str(tmp_path / "f.yaml"))
     places = [(0.0, 0.0), (0.08, 0.0), (0.0, 0.06), (-0.08, -0.05), (0.02, 0.01)]
     try:
         for number, place in enumerate(places, start=1):
-            assert graph.until(lambda n=number: person.asked(n), 60.0), person.said
+            assert graph.until(person.waits, 60.0), person.said
             lift = -arm.height if number < len(places) else 0.0
             goal = arm.target(np.array(place), lift)
             message = pose_message(goal, Header(frame_id="PSM1_base"))
@@ -69,7 +102,7 @@ def test_a_person_touches_points_with_the_simulated_arm(graph, tmp_path):
                 return np.linalg.norm(off) < 2e-4
 
             assert graph.until(there, 20.0)
-            person.press()
+            assert graph.until(person.press(), 60.0), person.said
         assert graph.until(lambda: person.child.poll() is not None, 60.0), person.said
         assert person.child.returncode == 0, person.child.stderr.read()
     finally:
