@@ -79,7 +79,7 @@ class DvrkArm(Robot[Pose, Pose]):
 
         Raises:
             ValueError: the tool is off the task's height or orientation by more than the tolerance:
-                a set-point in the plane would make it jump there.
+                it is not at work.
         """
         position = (state.position - self._task.position) @ self._axes
         if not np.isfinite(position).all():
