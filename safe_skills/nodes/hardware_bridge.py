@@ -230,12 +230,27 @@ class HardwareBridge(Bridge):
         try:
             pose = pose_from_message(message)
             measured = self._arm.position(pose)
+            self._check_place(measured)
             self._frame = self._frame_of(message)
             self._measured_pose, position = pose, measured
         except ValueError as error:
             invalid = f"measured_cp refused: {error}"
             self.refuse("measured_cp refused", invalid)
         self.observed(position, invalid)
+
+    def _check_place(self, position: np.ndarray) -> None:
+        """Raise `ValueError` for a position from which no set-point leads back into the workspace.
+
+        Set-points are in the workspace, and no farther from the robot than one step and the margin.
+        """
+        lead = self.param("max_step") + self.param("margin")
+        low, high = np.transpose(workspace_of(self))
+        outside = float(np.maximum(position - high, low - position).max())
+        if outside > lead:
+            raise ValueError(
+                f"expected the tool in the workspace or within {lead:g} m of it, "
+                f"got it {outside:.4g} m outside"
+            )
 
     def _frame_of(self, message: PoseStamped) -> str:
         """Return the frame of a measured pose, which is that of set-points; it never changes."""

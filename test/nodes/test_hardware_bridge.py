@@ -115,6 +115,17 @@ def test_a_measured_pose_in_another_frame_than_before_stops_motion(graph, bridge
     assert [message.header.frame_id for message in graph.servo] == ["PSM1_base"] * 2
 
 
+@pytest.mark.parametrize("x", [0.25, -0.3, 1e7])
+def test_a_tool_far_out_of_the_workspace_is_not_moved(graph, bridge, lines, x):
+    measure(graph)
+    command(graph, (0.01, 0.0))
+    measure(graph, (x, 0.0))
+    assert len(graph.holds) == 1
+    command(graph, (0.01, 0.0))
+    assert len(graph.servo) == 1
+    assert any("expected the tool in the workspace or within 0.04 m" in text for _, text in lines)
+
+
 def test_a_tool_off_the_task_plane_is_not_moved(graph, bridge, lines):
     pose = ARM.target(np.zeros(2))
     lifted = type(pose)(pose.position + (0.0, 0.0, 0.1), pose.rotation)
