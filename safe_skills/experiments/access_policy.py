@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -26,6 +27,9 @@ Access = Mapping[str, frozenset[str]]
 """Names by what is allowed: `publish`, `subscribe`, `reply`, `request`."""
 
 WAYS = {"publish": "topics", "subscribe": "topics", "reply": "services", "request": "services"}
+
+SETTLING = 30.0
+"""Seconds in which the graph has to know all endpoints."""
 
 EVERYTHING = ("bag_recorder", "black_box")
 """Nodes that record: they hear every topic that anybody publishes."""
@@ -94,7 +98,7 @@ def graph_access(system: str) -> dict[str, dict[str, frozenset[str]]]:
                 nodes.append(made)
                 if not made.bring_up():
                     raise ValueError(f"{spec.name}: {made.fault}")
-            found = {made.get_name(): access_of(made, made.get_name()) for made in nodes}
+            found = _settled(nodes)
             for made in reversed(nodes):
                 made.shut_down()
     finally:
@@ -111,6 +115,19 @@ def graph_access(system: str) -> dict[str, dict[str, frozenset[str]]]:
         if name in found:
             found[name]["subscribe"] = told
     return found
+
+
+def _settled(nodes: Sequence[Node]) -> dict[str, dict[str, frozenset[str]]]:
+    """What nodes do, by name, as soon as the graph has it: it hears of some endpoints later."""
+    before: dict[str, dict[str, frozenset[str]]] = {}
+    deadline = time.monotonic() + SETTLING
+    while time.monotonic() < deadline:
+        found = {node.get_name(): access_of(node, node.get_name()) for node in nodes}
+        if found == before and all(one["publish"] and one["reply"] for one in found.values()):
+            return found
+        before = found
+        time.sleep(0.5)
+    raise ValueError(f"the graph did not come to rest within {SETTLING:g} s")
 
 
 def policy_text(system: str, accesses: Mapping[str, Access]) -> str:

@@ -33,7 +33,7 @@ ROUNDING = 1e-6
 
 
 class Gated(NamedTuple):
-    """A command that left the gate: when it arrived [s], its stamp [ns], frame, action, number."""
+    """A command that left the gate: when it was sent [s], its stamp [ns], frame, action, number."""
 
     at: float
     stamp: int
@@ -43,7 +43,7 @@ class Gated(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A position in the task's coordinates [m, rad], and when it arrived [s].
+    """A position in the task's coordinates [m, rad], and when it was sent [s].
 
     `flaw` is the reason why a message has no position.
     """
@@ -54,7 +54,7 @@ class Point(NamedTuple):
 
 
 class Status(NamedTuple):
-    """A state of the gate, 0 (OK) to 3 (STOPPED), and when it arrived [s]."""
+    """A state of the gate, 0 (OK) to 3 (STOPPED), and when it was sent [s]."""
 
     at: float
     state: int
@@ -62,7 +62,7 @@ class Status(NamedTuple):
 
 @dataclass
 class Tape:
-    """What was seen of the graph; all times are receive times in monotonic seconds.
+    """What was seen of the graph; times are of publication, in monotonic seconds of this host.
 
     Attributes:
         commands: that left the gate.

@@ -77,6 +77,17 @@ def _with_info(callback: Callable[[Any, dict], None]) -> Callable[..., None]:
     return called
 
 
+def _sent_at(info: dict) -> float:
+    """When a message was published on this host, in monotonic seconds.
+
+    However late it is read here: on a busy machine that may be later than the next one was sent.
+    """
+    now = time.monotonic()
+    if not info["source_timestamp"]:
+        return now
+    return min(now - 1e-9 * (time.time_ns() - info["source_timestamp"]), now)
+
+
 Tamper = Callable[[Any], Sequence[Any]]
 """What becomes of a message of a stream: the messages that are forwarded instead."""
 
@@ -315,9 +326,9 @@ class Rig:
         told_robot = _with_info(self._set_point)
         node.create_subscription(robot.set_point_type, robot.set_point_topic, told_robot, qos.LOG)
         if robot.hold_topic:
-            node.create_subscription(Empty, robot.hold_topic, self._hold, qos.LOG)
-        node.create_subscription(BridgeStatus, "bridge_status", self._bridge, qos.LOG)
-        node.create_subscription(SafetyStatus, "safety_status", self._status, qos.LOG)
+            node.create_subscription(Empty, robot.hold_topic, _with_info(self._hold), qos.LOG)
+        node.create_subscription(BridgeStatus, "bridge_status", _with_info(self._bridge), qos.LOG)
+        node.create_subscription(SafetyStatus, "safety_status", _with_info(self._status), qos.LOG)
         node.create_subscription(Header, "episode_start", _with_info(self._start), qos.LOG)
         node.create_subscription(EpisodeStatus, "episode", self._episode, qos.LOG)
 
@@ -328,7 +339,7 @@ class Rig:
         self.last["command_safe"] = message
         if self._is_ours(info):
             return
-        now, stamp = time.monotonic(), nanoseconds(message.header.stamp)
+        now, stamp = _sent_at(info), nanoseconds(message.header.stamp)
         if stamp not in self._answered:
             self._answered[stamp] = now
             self._latency("gated_command", now, stamp, info)
@@ -349,7 +360,7 @@ class Rig:
         self.last[self._robot.set_point_topic] = message
         if self._is_ours(info):
             return
-        now = time.monotonic()
+        now = _sent_at(info)
         self.tape.set_points.append(Point(now, *self._robot.set_point(message)))
         if self._unanswered and self._answered:
             self._unanswered = False
@@ -361,20 +372,20 @@ class Rig:
         if 0 < published - stamp < 10**10:
             self.latencies[hop].append((now, 1e-9 * (published - stamp)))
 
-    def _hold(self, _: Empty) -> None:
-        self.tape.holds.append(time.monotonic())
+    def _hold(self, _: Empty, info: dict) -> None:
+        self.tape.holds.append(_sent_at(info))
 
-    def _bridge(self, message: BridgeStatus) -> None:
+    def _bridge(self, message: BridgeStatus, info: dict) -> None:
         if message.state not in (BridgeStatus.READY, BridgeStatus.MOVING):
-            self.tape.holds.append(time.monotonic())
+            self.tape.holds.append(_sent_at(info))
 
-    def _status(self, message: SafetyStatus) -> None:
-        self.tape.statuses.append(Status(time.monotonic(), message.state))
+    def _status(self, message: SafetyStatus, info: dict) -> None:
+        self.tape.statuses.append(Status(_sent_at(info), message.state))
 
     def _start(self, message: Header, info: dict) -> None:
         if not self._is_ours(info):
             self.last["episode_start"] = message
-            self.tape.starts.append(time.monotonic())
+            self.tape.starts.append(_sent_at(info))
 
     def _episode(self, message: EpisodeStatus) -> None:
         self.episodes += message.done
