@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folders of clean episodes that were not trained on (default: collected now)",
     )
     parser.add_argument(
-        "--episodes", type=positive, default=400, help="to collect, about; needs no --data (400)"
+        "--episodes", type=positive, default=500, help="to collect, about; needs no --data (500)"
     )
     parser.add_argument(
         "--seed",

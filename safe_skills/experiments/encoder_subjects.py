@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from safe_skills.data.checkpoint import CheckpointError, load_checkpoint
-from safe_skills.data.episodes import Episode, EpisodeStore
+from safe_skills.data.episodes import Episode, EpisodeStore, training_seed
 from safe_skills.data.surprise import EncodedFrames
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.experiments.collect_cable import collect_cable
 from safe_skills.experiments.collect_operation import TASK_SETS, collect_operation
+from safe_skills.experiments.rollout import EpisodeRunner
 from safe_skills.ls3 import surprise as ls3_surprise
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.safer import surprise as safer_surprise
@@ -27,6 +28,11 @@ HELD_OUT = 9
 
 CABLE_SHARES = {"demos": 3 / 7, "random": 3 / 7, "constraint": 1 / 7}
 """Kinds of episodes, as `safe-skills train ls3 cable` learns from them."""
+
+OWN_SHARE = 0.25
+"""Of the episodes the agent's own."""
+
+OWN_PROFILE = "realtime"
 
 OPERATION_STEPS = 17
 """Of an episode, about."""
@@ -67,7 +73,7 @@ def subject_of(folder: Path | str) -> Subject:
         return Subject(
             agent.model_id,
             partial(ls3_surprise.encoded_frames, agent),
-            partial(_cable, agent.layout),
+            partial(_cable, Path(folder), agent.layout),
             partial(_other_layouts, agent.layout),
             seed,
         )
@@ -86,10 +92,20 @@ def subject_of(folder: Path | str) -> Subject:
     )
 
 
-def _cable(layout: str, folder: Path, episodes: int, seed: int, workers: int) -> Iterator[Episode]:
-    counts = {kind: round(share * episodes) for kind, share in CABLE_SHARES.items()}
-    store = collect_cable(folder, layout, **counts, seed=seed, workers=workers, progress=True)
-    return iter(store)
+def _cable(
+    checkpoint: Path, layout: str, folder: Path, episodes: int, seed: int, workers: int
+) -> Iterator[Episode]:
+    """Scripted episodes, and some of the agent's own, which goes where no script does."""
+    own = max(1, round(OWN_SHARE * episodes))
+    counts = {kind: round(share * (episodes - own)) for kind, share in CABLE_SHARES.items()}
+    scripted = collect_cable(folder, layout, **counts, seed=seed, workers=workers, progress=True)
+    store = EpisodeStore(folder / load_checkpoint(checkpoint).model_id)
+    if len(store) < own:
+        seeds = [training_seed(seed, "online", index) for index in range(len(store), own)]
+        with EpisodeRunner(workers) as runner:
+            recorded = runner.record(checkpoint, layout, OWN_PROFILE, seeds)
+        store.append([episode for episode, _ in recorded])
+    return chain(scripted, store)
 
 
 def _other_layouts(
