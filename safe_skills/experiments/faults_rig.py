@@ -42,6 +42,12 @@ from safe_skills.systems import NodeSpec, find_system
 RAW = "faults/raw"
 """Under this name the graph's own nodes publish what travels through here."""
 
+ALONE = 2.0
+"""Seconds in which nodes that were there before are found."""
+
+LEASE = 30.0
+"""Seconds after which no node is found any more that was killed."""
+
 REMEMBERED = 100
 """Messages of each stream that can be replayed."""
 
@@ -199,7 +205,18 @@ class Rig:
     # ---- life
 
     def start(self, patience: float = 120.0) -> None:
-        """Start the graph and wait until the robot moves; TimeoutError when it does not."""
+        """Start the graph and wait until the robot moves.
+
+        Raises:
+            TimeoutError: it does not, in one line.
+            ValueError: others are in this ROS domain, whose topics would be taken for the graph's.
+        """
+        self.spin(ALONE)
+        if not self.until(lambda: not self._others(), LEASE):
+            raise ValueError(
+                f"expected a ROS domain without other nodes, found {', '.join(self._others())}; "
+                "set ROS_DOMAIN_ID to one that nobody uses"
+            )
         self._ours = {own_participant(self.node), own_participant(self.intruder)}
         self.processes.start()
         for name in ("safety_monitor", "hardware_bridge"):
@@ -213,6 +230,13 @@ class Rig:
         self._listen()
         if not self.until(self.moving_since(time.monotonic()), patience):
             raise TimeoutError(f"the robot did not begin to move within {patience:g} s")
+
+    def _others(self) -> list[str]:
+        own = {self.node.get_name(), self.intruder.get_name()}
+        # Names that begin with an underscore are those of tools, such as the ros2 daemon.
+        return sorted(
+            name for name in set(self.node.get_node_names()) - own if not name.startswith("_")
+        )
 
     def close(self) -> None:
         """End everything."""
