@@ -186,6 +186,8 @@ def measure(mode: str, args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bench_loop_") as folder:
         summary = Path(folder) / "run.json"
         options = {
+            # What it costs is in docs/recording.md; here it would hide what else has changed.
+            "black_box": "false",
             **scene_of(args),
             "clock": clock,
             "episodes": str(args.episodes),
