@@ -111,9 +111,13 @@ class NavigationEnv(ImageTaskEnv):
         return {"position": self._position.astype(np.float32)}
 
     def _draw(self) -> np.ndarray:
+        return self.image_at(self._position)
+
+    def image_at(self, position: np.ndarray) -> np.ndarray:
+        """(64, 64, 3) uint8, the image that an observation shows with the point there."""
         scale = IMAGE_SIZE / WINDOW
         disc = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-        _fill_ellipse(disc, self._position * scale, POINT_RADIUS * scale, 255)
+        _fill_ellipse(disc, position * scale, POINT_RADIUS * scale, 255)
         image = self._background.copy()
         # The obstacle hides the disc.
         image[..., POINT_COLOUR.index(255)] = cv2.multiply(disc, self._visible, scale=1 / 255)

@@ -8,7 +8,10 @@ from safe_skills.experiments.subcommands import Part, add_parts, run_part
 
 HELP = "Measure a checkpoint in its environment, without ROS."
 TASKS = {
-    "cable": Part("evaluate_cable", "LS3 on cable routing, with its ablations and search options"),
+    **{
+        task: Part("evaluate_ls3", f"LS3 on the {task} task, with its ablations", task)
+        for task in ("cable", "navigation", "pushing", "reacher")
+    },
     "operation": Part(
         "evaluate_operation",
         "a skill prior within its bounds, or a policy over it, on the Operation tasks",

@@ -1,4 +1,4 @@
-"""LS3 in the cable environment without ROS: one episode, or many over processes."""
+"""LS3 in its tasks' environments without ROS: one episode, or many over processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from rich.console import Console
@@ -16,9 +17,9 @@ from rich.table import Table
 from safe_skills.data.episodes import Episode
 from safe_skills.data.provenance import revision
 from safe_skills.data.statistics import percentiles, rate_interval
-from safe_skills.envs.cable import CableEnv
+from safe_skills.envs.tasks import find_task
 from safe_skills.experiments.processes import worker_pool
-from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.agent import FrameEncoder, LS3Agent
 from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.planner import Planner, PlanOutcome
 
@@ -27,7 +28,10 @@ LARGEST_CHUNK = 5  # episodes that a process runs between two reports
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """What one episode of a planner came to; times in ms."""
+    """What one episode of a planner came to; times in ms.
+
+    `steps` are those until the goal was first reached, or all.
+    """
 
     seed: int
     success: bool
@@ -38,42 +42,56 @@ class EpisodeResult:
     outcomes: tuple[int, ...]
 
 
+def make_env(task: str, layout: str = "", **options: Any) -> gymnasium.Env:
+    """The environment of a task, in a layout where it has several, without wrappers."""
+    return find_task(task).make(**({"layout": layout} if layout else {}), **options)
+
+
 def run_episode(
-    env: CableEnv, agent: LS3Agent, planner: Planner, seed: int, kind: str = "online"
+    env: gymnasium.Env,
+    agent: LS3Agent,
+    planner: Planner,
+    seed: int,
+    kind: str = "online",
+    watch: Callable[[], None] = lambda: None,
 ) -> tuple[Episode, EpisodeResult]:
     """Runs one episode with the planner in the loop.
 
     Args:
-        env: with RGB observations.
+        env: of a task of LS3, with images as observations.
         agent: encodes the frames.
         planner: its warm start is cleared first.
         seed: of the scene.
         kind: label of the recorded episode.
+        watch: called after the reset and after every step.
 
     Returns:
         The recorded episode, frozen tail included, and its summary.
     """
     observation, info = env.reset(seed=seed)
     planner.reset()
-    images, masks = [observation["image"]], [observation["mask"]]
+    encode = FrameEncoder(agent)
+    seen = [observation]
     actions, rewards, costs, plan_ms, outcomes = [], [], [], [], []
+    watch()
     terminated = truncated = False
     while not (terminated or truncated):
         action = np.zeros(agent.action_dim)
         if not info["violation"]:
-            plan = planner.plan(*agent.encode(observation["image"]))
+            plan = planner.plan(*encode(observation["image"]))
             action = plan.actions[0]
             plan_ms.append(1e3 * plan.solve_time)
             outcomes.append(int(plan.outcome))
         observation, reward, terminated, truncated, info = env.step(action)
-        images.append(observation["image"])
-        masks.append(observation["mask"])
+        watch()
+        seen.append(observation)
         actions.append(action)
         rewards.append(reward)
         costs.append(info["cost"])
+    layout = getattr(env, "layout", None)
     episode = Episode(
-        images=np.stack(images),
-        masks=np.stack(masks),
+        images=np.stack([frame["image"] for frame in seen]),
+        masks=np.stack([frame["mask"] for frame in seen]) if "mask" in observation else None,
         actions=np.array(actions, np.float32),
         rewards=np.array(rewards, np.float32),
         costs=np.array(costs, np.float32),
@@ -83,7 +101,7 @@ def run_episode(
         kind=kind,
         seed=seed,
         policy="ls3",
-        layout=env.layout.name,
+        layout="" if layout is None else layout.name,
         revision=revision(),
         violation=info["violation"],
     )
@@ -91,7 +109,7 @@ def run_episode(
         seed=seed,
         success=episode.success,
         violation=episode.violation,
-        steps=len(rewards),
+        steps=steps_to_goal(episode),
         episode_return=float(np.sum(rewards)),
         plan_ms=tuple(plan_ms),
         outcomes=tuple(outcomes),
@@ -99,11 +117,18 @@ def run_episode(
     return episode, result
 
 
+def steps_to_goal(episode: Episode) -> int:
+    """Steps until the goal was first reached; all, where it was not."""
+    reached = np.flatnonzero(episode.rewards == 0)
+    return int(reached[0]) + 1 if len(reached) else len(episode)
+
+
 @dataclass(frozen=True)
 class Job:
     """A batch of episodes for one process; `recorded`: they are wanted, not only their results."""
 
     checkpoint: Path
+    task: str
     layout: str
     profile: str | PlannerConfig
     seeds: tuple[int, ...]
@@ -113,8 +138,8 @@ class Job:
 
 def _run_job(job: Job) -> list[tuple[Episode | None, EpisodeResult]]:
     torch.set_num_threads(job.threads)
-    agent = LS3Agent.load(job.checkpoint)
-    env = CableEnv(layout=job.layout)
+    agent = LS3Agent.load(job.checkpoint, task=job.task)
+    env = make_env(job.task, job.layout)
     results = []
     for seed in job.seeds:
         # A planner an episode, so that the result does not depend on how episodes are shared out.
@@ -130,10 +155,11 @@ class EpisodeRunner:
 
     Args:
         workers: processes; 1 runs in this one.
+        task: of the checkpoints.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, workers: int, task: str = "cable") -> None:
+        self.workers, self.task = workers, task
         self._pool = worker_pool(workers) if workers > 1 else None
         self._threads = max(1, torch.get_num_threads() // workers)
 
@@ -150,7 +176,7 @@ class EpisodeRunner:
         """Yields results as they come; the seeds decide them all."""
         chunk = min(LARGEST_CHUNK, -(-len(seeds) // self.workers))
         chunks = [tuple(seeds[i : i + chunk]) for i in range(0, len(seeds), chunk)]
-        jobs = [Job(checkpoint, layout, profile, part, self._threads) for part in chunks]
+        jobs = [self._job(checkpoint, layout, profile, part) for part in chunks]
         if not self._pool:
             done = map(_run_job, jobs)
         else:
@@ -163,9 +189,20 @@ class EpisodeRunner:
         self, checkpoint: Path, layout: str, profile: str | PlannerConfig, seeds: Sequence[int]
     ) -> list[tuple[Episode, EpisodeResult]]:
         """Runs one episode a seed and returns them in this order."""
-        jobs = [Job(checkpoint, layout, profile, (seed,), self._threads, True) for seed in seeds]
+        jobs = [self._job(checkpoint, layout, profile, (seed,), recorded=True) for seed in seeds]
         parts = self._pool.map(_run_job, jobs) if self._pool else map(_run_job, jobs)
         return [pair for part in parts for pair in part]
+
+    def _job(
+        self,
+        checkpoint: Path,
+        layout: str,
+        profile: str | PlannerConfig,
+        seeds: tuple[int, ...],
+        *,
+        recorded: bool = False,
+    ) -> Job:
+        return Job(checkpoint, self.task, layout, profile, seeds, self._threads, recorded)
 
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
@@ -225,7 +262,7 @@ Advance = Callable[[int], None]
 def evaluate_checkpoint(
     checkpoint: Path,
     layout: str,
-    profile: PlannerConfig,
+    profile: str | PlannerConfig,
     seeds: Sequence[int],
     runner: EpisodeRunner,
     advance: Advance = lambda _: None,

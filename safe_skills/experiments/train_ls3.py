@@ -4,57 +4,75 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from safe_skills.data.episodes import (
-    FIRST_EVALUATION_SEED,
-    Episode,
-    EpisodeStore,
-    training_seed,
-)
+from safe_skills.data.episodes import FIRST_EVALUATION_SEED, Episode
+from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
-from safe_skills.data.settings import from_mapping
+from safe_skills.data.run_table import EPISODES, EpisodeRow, figures, write_episodes
 from safe_skills.envs.cable_layouts import LAYOUTS
-from safe_skills.experiments.arguments import natural, positive
-from safe_skills.experiments.collect_cable import collect_cable
+from safe_skills.envs.tasks import TASKS, find_task
+from safe_skills.experiments.arguments import natural, positive, share
+from safe_skills.experiments.ls3_settings import (
+    ABLATIONS,
+    ablated,
+    collect,
+    layout_of,
+    load_setting,
+    new_agent,
+)
+from safe_skills.experiments.navigation_maps import map_figures, navigation_maps, write_maps
+from safe_skills.experiments.online_episodes import OnlineEpisodes
 from safe_skills.experiments.rollout import (
     EpisodeRunner,
     evaluate_checkpoint,
     print_summaries,
-    summarize,
+    steps_to_goal,
 )
-from safe_skills.experiments.selection import actor_folder, episodes_folder, select
-from safe_skills.experiments.training_runs import PhaseReporter, load_section, print_seconds, timed
+from safe_skills.experiments.run_pictures import write_curve, write_episodes_gif
+from safe_skills.experiments.selection import select
+from safe_skills.experiments.training_runs import PhaseReporter, print_seconds, timed
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import LS3Config, planner_profile
 from safe_skills.ls3.online import training_episode
 from safe_skills.ls3.training import Trainer, TrainingEpisode
 
 HELP = (
-    "Train LS3 on the simulated cable: offline on demonstrations, random and violating episodes, "
+    "Train LS3 on one of its tasks: offline on demonstrations, random and violating episodes, "
     "then online (Algorithm 1). Interrupt it at any time; the same command goes on."
 )
 PARTS = (
     *("data", "loading", "encoder", "latents", "dynamics", "value", "safe_set", "constraint"),
-    *("goal", "online episodes", "online updates", "selection", "evaluation", "all"),
+    *("goal", "online episodes", "online updates", "selection", "evaluation", "pictures", "all"),
 )  # of a run's time; the learners from dynamics to goal run side by side
 EVALUATION_PROFILE = "realtime"
+LAST = 20  # episodes at the end of training
+SHOWN = 3  # episodes in the GIF
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("task", choices=["cable"])
-    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="open")
+    parser.add_argument("task", choices=sorted(TASKS))
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), help="of the cable task (open)")
     parser.add_argument(
-        "--setting", default="default", help="section of config/training/ls3_cable.yaml"
+        "--setting", default="default", help="section of config/training/ls3_TASK.yaml"
     )
+    parser.add_argument(
+        "--ablation",
+        choices=ABLATIONS,
+        default="none",
+        help="plan without the safe set, or learn it by plain classification (none)",
+    )
+    parser.add_argument("--horizon", type=positive, help="H of the planner, for the setting's")
+    parser.add_argument("--delta_c", type=share, help="for the setting's")
+    parser.add_argument("--delta_s", type=share, help="for the setting's")
     parser.add_argument("--seed", type=natural, default=0, help="of data, weights and scenes (0)")
     parser.add_argument(
-        "--out", type=Path, help="run folder (default: outputs/train/ls3_cable_LAYOUT_SETTING_SEED)"
+        "--out", type=Path, help="run folder (default: outputs/train/ls3_TASK_..._SEED)"
     )
     parser.add_argument(
         "--data", type=Path, help="folder of episodes, made where missing (default: OUT/data)"
@@ -62,89 +80,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--updates", type=natural, help="online updates, in place of the setting's")
     parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
     parser.add_argument("--episodes", type=positive, default=50, help="of the evaluation (50)")
+    parser.add_argument("--json", type=Path, help="write the metrics to this file")
 
 
-def load_setting(name: str) -> tuple[dict[str, int], LS3Config]:
-    """Reads a section of the training configuration: numbers of episodes, and the model.
+class Demonstrations(NamedTuple):
+    """What the successful demonstrations come to: mean steps to the goal, and mean return."""
 
-    Raises:
-        ConfigError: for an unknown section or key.
-    """
-    section = load_section("ls3_cable.yaml", name, ("data", "model"))
-    return dict(section["data"]), from_mapping(LS3Config, section["model"])
+    steps: float
+    episode_return: float
 
-
-class OnlineEpisodes:
-    """Gathers the K episodes of each update with the present agent; both are kept on disk.
-
-    Args:
-        agent: acts; its planner's profile comes from the configuration.
-        folder: one store of episodes, and one checkpoint of the agent that acted, an update.
-        seed: of scenes and planner.
-        runner: runs the episodes; each has a planner seeded by its scene.
-    """
-
-    def __init__(self, agent: LS3Agent, folder: Path, seed: int, runner: EpisodeRunner) -> None:
-        self.agent, self.folder, self.seed, self.runner = agent, folder, seed, runner
-        self.config = agent.config.online
-        self.summaries: dict[int, dict[str, Any]] = {}
-
-    def __call__(self, update: int) -> list[TrainingEpisode]:
-        """Runs, or reads back, the episodes of an update."""
-        store = EpisodeStore(episodes_folder(self.folder, update))
-        count = self.config.episodes_per_update
-        if len(store) < count:
-            first = update * count
-            seeds = [training_seed(self.seed, "online", first + k) for k in range(count)]
-            actor = actor_folder(self.folder, update)
-            self.agent.save(actor, {})
-            profile = planner_profile(
-                self.config.profile, verify_particles=self.config.verify_particles
-            )
-            recorded = self.runner.record(actor, self.agent.layout, profile, seeds)
-            episodes, results = zip(*recorded, strict=True)
-            store.append(episodes)
-            self.summaries[update] = summarize(results)
-        return [training_episode(episode, self.agent) for episode in store]
-
-
-def demonstrator_steps(episodes: list[Episode]) -> float:
-    """Mean steps to the goal of the successful demonstrations."""
-    return float(np.mean([len(e.actions) for e in episodes if e.kind == "demo" and e.success]))
+    @classmethod
+    def of(cls, episodes: Iterable[Episode]) -> Demonstrations:
+        """Measures them; there is at least one."""
+        rows = [(steps_to_goal(e), e.episode_return) for e in episodes if e.success]
+        return cls(*np.mean(rows, axis=0).tolist())
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
     began = time.monotonic()
-    counts, config = load_setting(args.setting)
-    name = f"ls3_cable_{args.layout}_{args.setting}_{args.seed}"
-    out = args.out or Path("outputs/train") / name
+    layout = layout_of(args.task, args.layout)
+    changes = {name: getattr(args, name) for name in ("horizon", "delta_c", "delta_s")}
+    counts, config = load_setting(args.task, args.setting)
+    config = ablated(config, args.ablation, **changes)
+    out = args.out or Path("outputs/train") / _run_name(args, layout, changes)
     seconds: dict[str, float] = {}
 
-    limit = np.full(2, LAYOUTS[args.layout].step_limit)
-    agent = LS3Agent(config, task="cable", layout=args.layout, action_limit=limit)
+    agent = new_agent(find_task(args.task), layout, config)
     with timed(seconds, "data"):
-        store = collect_cable(
-            args.data or out / "data",
-            args.layout,
-            **counts,
-            seed=args.seed,
-            workers=args.workers,
-            progress=True,
-        )
+        options = {"seed": args.seed, "workers": args.workers, "progress": True}
+        store = collect(args.data or out / "data", args.task, layout, counts, **options)
     with timed(seconds, "loading"):
-        episodes = list(store)
-        offline = [training_episode(episode, agent) for episode in episodes]
+        offline = [training_episode(episode, agent) for episode in store]
+        demonstrations = Demonstrations.of(store.episodes("demo"))
     updates = config.online.updates if args.updates is None else args.updates
-    reporter = PhaseReporter(out)
-    with EpisodeRunner(args.workers) as runner:
-        with reporter.progress:
-            trainer = Trainer(agent, offline, out, args.seed, reporter, threads=args.workers)
-            trainer.train_offline()
-            gather = OnlineEpisodes(agent, out / "online", args.seed, runner)
-            for update in trainer.train_online(updates, gather):
-                if update in gather.summaries:
-                    reporter.episode_scalars(update, gather.summaries[update])
+    with EpisodeRunner(args.workers, args.task) as runner:
+        gather = OnlineEpisodes(agent, out / "online", args.seed, runner)
+        trainer = _trained(agent, offline, out, args, updates, gather, demonstrations)
+        rows = gather.table(trainer.progress.update_seconds)
         seconds |= trainer.progress.seconds
 
         checkpoint = out / "checkpoint"
@@ -154,36 +127,94 @@ def run(args: argparse.Namespace) -> int:
                 out / "last",
                 gather.folder,
                 updates,
-                layout=args.layout,
+                layout=layout,
                 profile=EVALUATION_PROFILE,
                 seed=args.seed,
                 used=updates * config.online.episodes_per_update,
                 runner=runner,
             )
-        agent = LS3Agent.load(selected.checkpoint)
+        agent = LS3Agent.load(selected.checkpoint, task=args.task)
         agent.save(checkpoint, {})
         seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
         with timed(seconds, "evaluation"):
-            summary, _ = evaluate_checkpoint(
-                checkpoint, args.layout, planner_profile(EVALUATION_PROFILE), seeds, runner
-            )
+            summary, _ = evaluate_checkpoint(checkpoint, layout, EVALUATION_PROFILE, seeds, runner)
+    with timed(seconds, "pictures"):
+        write_episodes_gif(out / "episodes.gif", agent, EVALUATION_PROFILE, seeds[:SHOWN])
+        maps = _maps(agent, out)
     seconds["all"] = time.monotonic() - began
-    demo_steps = demonstrator_steps(episodes)
     metrics = {
         "evaluation": summary,
         "profile": EVALUATION_PROFILE,
-        "demonstrator_steps": demo_steps,
+        "demonstrator_steps": demonstrations.steps,
+        "demonstrator_return": demonstrations.episode_return,
         "setting": args.setting,
+        "ablation": args.ablation,
+        "planner": config.online.planner,
         "data": counts,
         "updates": updates,
+        "training": training_figures(rows),
         "selected_update": selected.updates,
         "selection": {str(update): row for update, row in selected.comparison.items()},
+        **maps,
         "seed": args.seed,
         "revision": revision(),
         "seconds": {part: round(seconds[part], 1) for part in PARTS if part in seconds},
     }
     agent.save(checkpoint, metrics)
+    if args.json:
+        write_json(args.json, metrics)
     print_seconds(metrics["seconds"])
-    print_summaries(f"cable ({args.layout}), demonstrator {demo_steps:.1f} steps", {"LS3": summary})
+    title = (
+        f"{args.task}{f' ({layout})' if layout else ''}, demonstrations: "
+        f"{demonstrations.steps:.1f} steps, return {demonstrations.episode_return:.1f}"
+    )
+    print_summaries(title, {**metrics["training"], "evaluation": summary})
     Console().print(f"checkpoint: {checkpoint}, after {selected.updates} of {updates} updates")
     return 0
+
+
+def _run_name(args: argparse.Namespace, layout: str, changes: Mapping[str, Any]) -> str:
+    words = ["ls3", args.task, *([layout] if layout else []), args.setting]
+    words += [args.ablation] if args.ablation != "none" else []
+    words += [f"{name}-{value:g}" for name, value in changes.items() if value is not None]
+    return "_".join([*words, str(args.seed)])
+
+
+def _trained(
+    agent: LS3Agent,
+    offline: list[TrainingEpisode],
+    out: Path,
+    args: argparse.Namespace,
+    updates: int,
+    gather: OnlineEpisodes,
+    demonstrations: Demonstrations,
+) -> Trainer:
+    """Trains the agent, and keeps the table and the learning curve up to date meanwhile."""
+    reporter = PhaseReporter(out)
+    with reporter.progress:
+        trainer = Trainer(agent, offline, out, args.seed, reporter, threads=args.workers)
+        trainer.train_offline()
+        for update in trainer.train_online(updates, gather):
+            if update in gather.summaries:
+                reporter.episode_scalars(update, gather.summaries[update])
+            rows = gather.table(trainer.progress.update_seconds)
+            write_episodes(out / EPISODES, rows)
+            write_curve(out / "curve.png", rows, demonstrations.episode_return)
+    return trainer
+
+
+def training_figures(rows: list[EpisodeRow]) -> dict[str, Any]:
+    """Figures of the online episodes, as in LS3 Tables 1 and 2; empty where there are none."""
+    if not rows:
+        return {}
+    last = rows[-LAST:]
+    return {"all of training": figures(rows), f"last {len(last)} episodes": figures(last)}
+
+
+def _maps(agent: LS3Agent, out: Path) -> dict[str, Any]:
+    """Draws what was learned of the navigation task, and measures it."""
+    if agent.task != "navigation":
+        return {}
+    maps = navigation_maps(agent)
+    write_maps(out / "maps.png", maps)
+    return {"maps": map_figures(maps)}

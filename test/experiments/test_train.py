@@ -10,6 +10,7 @@ from safe_skills import cli
 from safe_skills.data.checkpoint import load_checkpoint
 from safe_skills.data.settings import ConfigError
 from safe_skills.experiments import selection, train_ls3, training_runs
+from safe_skills.experiments.ls3_settings import load_setting
 from safe_skills.ls3.config import LS3Config
 from safe_skills.paths import config_file
 
@@ -33,6 +34,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(training_runs, "config_file", lambda name: path)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(selection, "SCENES", 1)
+    monkeypatch.setattr(train_ls3, "SHOWN", 1)
 
 
 def command(out, *more):
@@ -50,7 +52,7 @@ def test_train_then_evaluate_then_do_nothing_again(tiny, tmp_path, capsys):
     assert metrics["data"] == TINY["data"]
     assert 25 < metrics["demonstrator_steps"] < 45
     parts = {"data", "loading", "latents", "online episodes", "online updates"}
-    parts |= {"selection", "evaluation"}
+    parts |= {"selection", "evaluation", "pictures"}
     assert set(metrics["selection"]) == {"0", str(metrics["updates"])}
     assert str(metrics["selected_update"]) in metrics["selection"]
     learners = {"encoder", "dynamics", "value", "safe_set", "constraint", "goal"}
@@ -99,8 +101,8 @@ def test_training_does_not_depend_on_how_the_work_is_shared_out(tiny, tmp_path):
 
 def test_shipped_settings_are_valid_and_the_papers():
     for name in yaml.safe_load(config_file("training/ls3_cable.yaml").read_text()):
-        train_ls3.load_setting(name)
-    counts, paper = train_ls3.load_setting("paper")
+        load_setting("cable", name)
+    counts, paper = load_setting("cable", "paper")
     assert counts == {"demos": 420, "random": 150, "constraint": 100}
     assert paper.encoder.latent_dim == 32
     assert paper.encoder.beta == 1e-6
@@ -112,7 +114,7 @@ def test_shipped_settings_are_valid_and_the_papers():
 def test_unknown_settings_are_one_clear_line(capsys):
     line = "unknown setting 'fast'; known: default, brief, wide, paper"
     with pytest.raises(ConfigError, match=line):
-        train_ls3.load_setting("fast")
+        load_setting("cable", "fast")
     assert cli.main(["train", "ls3", "cable", "--setting", "fast"]) == 2
     assert "unknown setting 'fast'" in capsys.readouterr().err
 

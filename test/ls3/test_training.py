@@ -9,7 +9,7 @@ import torch
 from safe_skills.data.latents import EpisodeLabels
 from safe_skills.data.run_state import ResumeError
 from safe_skills.data.settings import ConfigError
-from safe_skills.experiments.train_ls3 import load_setting
+from safe_skills.experiments.ls3_settings import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config, planner_profile
@@ -190,7 +190,7 @@ def test_unknown_settings_are_refused():
 
 
 def test_the_papers_networks_train_and_plan(tmp_path):
-    _, paper = load_setting("paper")
+    _, paper = load_setting("cable", "paper")
     few = {"iterations": 2, "batch_size": 4}
     learner = LS3Agent(
         replace(
