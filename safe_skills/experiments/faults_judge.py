@@ -14,7 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 WINDOW = 0.5
-"""What was measured within so many seconds before a message may be what its sender knew [s]."""
+"""Motion within so many seconds before a fault is motion that it meets [s]."""
+
+KNOWN = 1.0
+"""What was measured, or begun, within so many seconds before a message may be what its sender knew
+of: a busy machine delivers late [s]."""
 
 GRACE = 0.25
 """Seconds after a stop was told in which a message may still be on its way [s]."""
@@ -156,7 +160,7 @@ def _commands(tape: Tape, bounds: Bounds) -> list[Breach]:
         ):
             if value > limit + ROUNDING:
                 found.append(Breach(at, rule, float(value), limit))
-        further = _further_out(displacement, fed.within(at - WINDOW, at), bounds.workspace)
+        further = _further_out(displacement, fed.within(at - KNOWN, at), bounds.workspace)
         if further > ROUNDING:
             found.append(Breach(at, "workspace", further, 0.0))
         # A command that follows one which was not heard, or begins an episode, has no other.
@@ -193,7 +197,7 @@ def _further_out(step: np.ndarray, positions: np.ndarray, workspace: np.ndarray)
 
 
 def _begins(starts: Sequence[float], after: float, until: float) -> bool:
-    return bisect.bisect_right(starts, until + GRACE) > bisect.bisect_left(starts, after - GRACE)
+    return bisect.bisect_right(starts, until + GRACE) > bisect.bisect_left(starts, after - KNOWN)
 
 
 def _gap(last: Gated, command: Gated) -> bool:
@@ -215,7 +219,7 @@ def _set_points(tape: Tape, bounds: Bounds) -> list[Breach]:
             found.append(Breach(point.at, f"set-point: {point.flaw}", np.nan, np.nan))
             continue
         position = np.array(point.position)
-        measured = fed.within(point.at - WINDOW, point.at)
+        measured = fed.within(point.at - KNOWN, point.at)
         # A robot that is a little outside may be told to stay there, or to come back from there.
         there = np.maximum(measured - high, low - measured).max(axis=0, initial=0.0)
         there = np.minimum(there, bounds.lead)
@@ -242,7 +246,7 @@ def _too_fast(
     allowed = bounds.speed * (point.at - before.at + TICK)
     if moved <= allowed + ROUNDING or _begins(starts, before.at, point.at):
         return []
-    measured = fed.within(point.at - WINDOW, point.at)
+    measured = fed.within(point.at - KNOWN, point.at)
     afresh = np.linalg.norm(measured - np.array(point.position), axis=1).min(initial=np.inf)
     if afresh <= bounds.speed * TICK + ROUNDING:
         return []

@@ -94,7 +94,7 @@ def test_a_step_out_of_the_workspace_is_found_and_one_back_inside_is_none():
 
 def test_a_step_while_nothing_was_measured_is_found():
     tape = clean()
-    tape.fed[:] = [point for point in tape.fed if not 1.0 < point.at < 2.0]
+    tape.fed[:] = [point for point in tape.fed if not 1.0 < point.at < 3.0]
     found = rules(tape)
     assert "workspace" in found and "set-point unmeasured" in found
 
@@ -140,7 +140,7 @@ def test_the_gripper_and_units_of_an_arm_are_judged():
     [
         ((0.19, 0.0), "set-point workspace"),
         ((0.0, 0.1), "set-point workspace"),
-        ((-0.1, 0.0), "set-point lead"),
+        ((0.16, 0.0), "set-point lead"),
     ],
 )
 def test_a_set_point_out_of_bounds_is_found(position, rule):
