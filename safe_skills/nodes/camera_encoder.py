@@ -96,7 +96,7 @@ class CameraEncoder(SkillNode):
         black = np.zeros((encoder.size, encoder.size, 3), np.uint8)
         encoder.reconstruction_error(black, encoder.encode(black)[0])
         if encoder.surprise is None:
-            self.get_logger().warning(
+            self.get_logger().info(
                 f"model {encoder.model_id} was not calibrated for surprise: nothing is said of "
                 f"frames unlike its training; safe-skills calibrate surprise mends that"
             )
