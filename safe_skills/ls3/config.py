@@ -180,7 +180,7 @@ class PlannerConfig:
             released code's way, a fresh random population each time.
         warm_start: "shifted" moves the last Gaussian one step ahead; "unshifted" is the released
             code's; "none" starts uniform at every step.
-        min_stddev: floor of the Gaussian's stddev as a share of the action range.
+        min_stddev: floor of the Gaussian's stddev as a share of the range of actions.
         constraint_over: "mean" over the particles (the probability of eq. 6), or "max" (released
             code).
         objective_on: "particles" averages goal and value over the particles (eq. 2); "mean_latent"
@@ -204,6 +204,8 @@ class PlannerConfig:
             reproduction only.
         use_safe_set: False is the ablation LS3(-SS).
         use_constraint: False plans without the constraint estimator.
+        action_range: largest |action| of a plan, as a share of the action limit: less than 1 for a
+            robot that is slower than the one in the data.
         precision: of the products: "float32", "bfloat16", or "auto": bfloat16 where the processor
             multiplies it natively, else float32.
         noise: "independent" draws for each candidate's rollouts, or "common": the same draws for
@@ -241,6 +243,7 @@ class PlannerConfig:
     infeasible: str = "max_safe_set"
     use_safe_set: bool = True
     use_constraint: bool = True
+    action_range: float = 1.0
     precision: str = "auto"
     noise: str = "independent"
     noise_exponent: float = 0.0
@@ -277,6 +280,10 @@ class PlannerConfig:
         for name in (*shares, "kept_elites", "stop_stddev"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"planner.{name}: expected 0..1, got {value}")
+        require(
+            0 < self.action_range <= 1,
+            f"planner.action_range: expected above 0, up to 1, got {self.action_range}",
+        )
         for name, low, high in (("decay", 1, 10), ("noise_exponent", 0, 10)):
             value = getattr(self, name)
             require(low <= value <= high, f"planner.{name}: expected {low}..{high}, got {value}")

@@ -178,7 +178,8 @@ class Planner:
                 continue
             elites = population[self._elites(scores, feasible, count, level)]
             mean = elites.mean(0)
-            stddev = elites.std(0).clamp(min=2.0 * config.min_stddev)
+            floor = 2.0 * config.min_stddev * config.action_range
+            stddev = elites.std(0).clamp(min=floor)
             if iteration == config.iterations or self._converged(stddev):
                 break
             population = self._next_population(mean, stddev, elites, iteration)
@@ -248,7 +249,7 @@ class Planner:
         outcome = PlanOutcome.HOLD
         actions = torch.zeros(shape, device=self.device)
         if self.config.infeasible == "random":
-            outcome, actions = PlanOutcome.RANDOM, self._chance.uniform(*shape)
+            outcome, actions = PlanOutcome.RANDOM, self._uniform(*shape)
         nan = float("nan")
         return self._plan(actions, outcome, search, began, value=nan, constraint=nan, safe_set=nan)
 
@@ -280,7 +281,7 @@ class Planner:
     def _first_population(self, use_warm_start: bool) -> Tensor:
         config = self.config
         shape = (config.candidates, config.horizon, len(self.action_limit))
-        population = self._chance.uniform(*shape)
+        population = self._uniform(*shape)
         if self.warm_start is None or not use_warm_start or config.warm_start == "none":
             return population
         warm = self.warm_start
@@ -304,7 +305,7 @@ class Planner:
         return population
 
     def _converged(self, stddev: Tensor) -> bool:
-        limit = 2.0 * self.config.stop_stddev
+        limit = 2.0 * self.config.stop_stddev * self.config.action_range
         return limit > 0.0 and float(stddev.max()) <= limit
 
     def _kept(self) -> int:
@@ -315,7 +316,11 @@ class Planner:
         if self.config.noise_exponent > 0.0:
             mix = noise_mixing(self.config.horizon, self.config.noise_exponent).to(noise)
             noise = torch.einsum("hk,nka->nha", mix, noise)
-        return (mean + stddev * noise).clamp_(-1.0, 1.0)
+        most = self.config.action_range
+        return (mean + stddev * noise).clamp_(-most, most)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return self._chance.uniform(*shape).mul_(self.config.action_range)
 
     def _checked(self, mean: np.ndarray, stddev: np.ndarray) -> tuple[Tensor, Tensor]:
         mean, stddev = np.asarray(mean, np.float32), np.asarray(stddev, np.float32)

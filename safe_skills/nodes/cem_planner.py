@@ -61,6 +61,13 @@ class CemPlanner(SkillNode):
             high=1.0,
             runtime=True,
         ),
+        "step_limit": Param(
+            0.0,
+            "Greatest component of a planned step, for a robot slower than the model's [m]; 0: the "
+            "model's own.",
+            low=0.0,
+            high=1.0,
+        ),
         "infeasible": Param(
             "max_safe_set",
             "Without a feasible plan: the one nearest to the safe set among those that keep "
@@ -107,9 +114,14 @@ class CemPlanner(SkillNode):
             delta_s=self.param("delta_s"),
             delta_c=self.param("delta_c"),
             infeasible=self.param("infeasible"),
+            action_range=self._action_range(agent),
         )
         self._agent = agent
         self._planner = agent.planner(config, seed=self.param("seed"))
+
+    def _action_range(self, agent: LS3Agent) -> float:
+        limit = self.param("step_limit")
+        return min(limit / float(agent.action_limit.max()), 1.0) if limit else 1.0
 
     def _new_episode(self, start: Header) -> None:
         if nanoseconds(start.stamp) > self._start:

@@ -261,3 +261,27 @@ def test_bad_settings_are_refused():
         planner_profile("realtime", decay=0.5)
     with pytest.raises(ConfigError, match="planner.warm_start"):
         planner_profile("realtime", warm_start="sometimes")
+
+
+@pytest.mark.parametrize("outcome", [PlanOutcome.FEASIBLE, PlanOutcome.RANDOM])
+def test_plans_stay_within_the_range_of_a_slower_robot(outcome):
+    never = (lambda z: torch.ones_like(z[..., 0])) if outcome is PlanOutcome.RANDOM else None
+    slow = planner(World(violation=never), action_range=0.2, infeasible="random")
+    for _ in range(3):
+        plan = slow.plan(np.zeros(3), np.zeros(3))
+        assert plan.outcome is outcome
+        steps = np.abs(plan.actions) / LIMIT
+        assert 0.05 < steps.max() <= 0.2 + 1e-6
+
+
+def test_the_whole_range_is_what_it_was():
+    plans = [
+        planner(**changes).plan(np.zeros(3), np.zeros(3)) for changes in ({}, {"action_range": 1.0})
+    ]
+    np.testing.assert_array_equal(plans[0].actions, plans[1].actions)
+
+
+@pytest.mark.parametrize("bad", [0.0, -0.1, 1.1, float("nan")])
+def test_a_range_that_is_none_is_refused(bad):
+    with pytest.raises(ConfigError, match="action_range: expected above 0, up to 1"):
+        PlannerConfig(action_range=bad)
