@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from safe_skills.baselines.config import BaselineConfig
@@ -21,7 +20,7 @@ from safe_skills.baselines.replay import PixelReplay
 from safe_skills.baselines.rollout import View, evaluate
 from safe_skills.baselines.run import BaselineRun
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED, EpisodeError, EpisodeStore
-from safe_skills.data.files import replacing, write_json
+from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
 from safe_skills.data.run_table import EpisodeRow, figures
 from safe_skills.data.settings import ConfigError, from_mapping
@@ -31,8 +30,8 @@ from safe_skills.envs.tasks import TASKS, Task, find_task
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.collect_cable import collect_cable
 from safe_skills.experiments.collect_task import collect_task
+from safe_skills.experiments.learning_curves import write_curve
 from safe_skills.experiments.rollout import print_summaries
-from safe_skills.experiments.train_sac import smoothed
 from safe_skills.experiments.training_runs import PhaseReporter, load_section, print_seconds, timed
 
 HELP = (
@@ -43,7 +42,6 @@ FILE = "ls3_baselines.yaml"
 SCALES = ("cpu", "paper")
 PARTS = ("vision", "online", "sacfd", "recovery", "awac")
 LAST = 20  # episodes at the end of training
-WINDOW = 10  # episodes that a point of the learning curve is a mean of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -176,27 +174,6 @@ def training_figures(training: BaselineRun) -> dict[str, Any]:
         f"last {min(LAST, len(rows))} episodes": figures(rows[-LAST:]),
         "recovery_share": sum(training.recoveries) / steps,
     }
-
-
-def write_curve(path: Path, rows: Sequence[EpisodeRow]) -> None:
-    """Draws return, success and violations of the episodes, each a mean of the last ten."""
-    figure = Figure(figsize=(10, 3), layout="constrained")
-    panels = {
-        "return": [row.episode_return for row in rows],
-        "success": [float(row.success) for row in rows],
-        "violation": [float(row.violation) for row in rows],
-    }
-    for axes, (name, values) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        axes.plot(smoothed(values, WINDOW))
-        axes.set(xlabel="trajectories", ylabel=f"{name} (mean of {WINDOW})")
-        if name != "return":
-            axes.set_ylim(-0.02, 1.02)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-
-
-def _listed(values: np.ndarray) -> str:
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def _layout(args: argparse.Namespace, task: Task) -> str:

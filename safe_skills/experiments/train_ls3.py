@@ -18,6 +18,8 @@ from safe_skills.data.run_table import EPISODES, EpisodeRow, figures, write_epis
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.tasks import TASKS, find_task
 from safe_skills.experiments.arguments import natural, positive, share
+from safe_skills.experiments.episodes_gif import write_episodes_gif
+from safe_skills.experiments.learning_curves import write_curve
 from safe_skills.experiments.ls3_settings import (
     ABLATIONS,
     ablated,
@@ -34,7 +36,6 @@ from safe_skills.experiments.rollout import (
     print_summaries,
     steps_to_goal,
 )
-from safe_skills.experiments.run_pictures import write_curve, write_episodes_gif
 from safe_skills.experiments.selection import select
 from safe_skills.experiments.training_runs import PhaseReporter, print_seconds, timed
 from safe_skills.ls3.agent import LS3Agent
