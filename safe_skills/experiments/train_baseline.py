@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from safe_skills.baselines.run import BaselineRun
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED, EpisodeError, EpisodeStore
 from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
-from safe_skills.data.run_table import EpisodeRow, figures
+from safe_skills.data.run_table import figures
 from safe_skills.data.settings import ConfigError, from_mapping
 from safe_skills.data.vision import MaskConfig, cable_mask
 from safe_skills.envs.cable_layouts import LAYOUTS
@@ -174,6 +174,10 @@ def training_figures(training: BaselineRun) -> dict[str, Any]:
         f"last {min(LAST, len(rows))} episodes": figures(rows[-LAST:]),
         "recovery_share": sum(training.recoveries) / steps,
     }
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _layout(args: argparse.Namespace, task: Task) -> str:
