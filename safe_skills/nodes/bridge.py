@@ -87,6 +87,7 @@ class Bridge(SkillNode, ABC):
         self._hold_reason = ""
         self._sent: np.ndarray | None = None
         self._told: tuple[Standing, float] | None = None
+        self._pulse: float | None = None
         self._counts = {"commands": 0, "set_points": 0, "holds": 0}
         self._status_out = self.advertise(BridgeStatus, "bridge_status", qos.STATUS)
         self._machine = self.make_machine()
@@ -101,6 +102,7 @@ class Bridge(SkillNode, ABC):
     def deactivate(self) -> None:
         """Leave the robot holding, if it was moving."""
         self.hold_if_moving("the bridge was told to end")
+        self._pulse = None
 
     def parameters_changed(self, names: set[str]) -> None:
         """Take up new limits with the next command."""
@@ -159,6 +161,7 @@ class Bridge(SkillNode, ABC):
     def observed(self, position: np.ndarray | None, invalid: str = "") -> None:
         """Take a measured position in the task frame; None, and why, where it cannot be used."""
         now = time.monotonic()
+        self._check_pulse(now)
         self._machine.measured(now, invalid)
         moved = self.in_motion
         output = self._servo.observe(position, now)
@@ -216,6 +219,8 @@ class Bridge(SkillNode, ABC):
     def tick(self) -> None:
         """Let time pass: what is not heard of in time, and what speaks against motion, holds."""
         now = time.monotonic()
+        self._check_pulse(now)
+        self._pulse = now
         output = self._servo.tick(now)
         if output.hold:
             silent = f"no command for {self.param('command_timeout'):g} s"
@@ -230,6 +235,16 @@ class Bridge(SkillNode, ABC):
             self.get_logger().warning(f"{command} is sent to the robot")
             self.order(command)
         self._tell(now)
+
+    def _check_pulse(self, now: float) -> None:
+        """Hold the robot after this process stood still: what it was on the way to is long over.
+
+        The first message to come after that is as fresh as any, and says nothing of the pause.
+        """
+        late = 0.0 if self._pulse is None else now - self._pulse
+        if late > self.param("state_timeout"):
+            self._pulse = now
+            self.hold_if_moving(f"the bridge itself stood still for {late:.2g} s")
 
     def _against(self, now: float) -> Standing:
         """What speaks against motion now; without a reason where nothing does."""
@@ -246,6 +261,7 @@ class Bridge(SkillNode, ABC):
 
     def _command(self, message: Command) -> None:
         now = time.monotonic()
+        self._check_pulse(now)
         self._machine.monitor(now)
         if nanoseconds(message.header.stamp) < self._start:
             return

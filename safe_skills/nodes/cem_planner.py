@@ -62,8 +62,8 @@ class CemPlanner(SkillNode):
             runtime=True,
         ),
         "step_limit": Param(
-            0.0,
-            "Greatest component of a planned step, for a robot slower than the model's [m]; 0: the "
+            0.005,  # what hardware_bridge's max_speed covers in a control period of 0.1 s
+            "Greatest component of a planned step [m], for a robot slower than the model's; 0: the "
             "model's own.",
             low=0.0,
             high=1.0,

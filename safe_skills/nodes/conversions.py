@@ -126,11 +126,17 @@ def belief_from_latent(
     return mean, stddev
 
 
+LONGEST_NAME = 100
+"""Characters of a foreign name that a line repeats."""
+
+
 def check_model(given: str, expected: str, what: str) -> None:
     """Refuse what other weights made; `what` names it in the `ValueError`."""
     if given != expected:
+        # What a message says may be of any length; a line of a log may not.
+        found = given if len(given) <= LONGEST_NAME else f"{given[:LONGEST_NAME]}..."
         raise ValueError(
-            f"expected {what} of model {expected}, got one of model {given or '(none)'}"
+            f"expected {what} of model {expected}, got one of model {found or '(none)'}"
         )
 
 

@@ -24,6 +24,7 @@ from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.conversions import (
     TASK_FRAME,
     belief_from_latent,
+    check_model,
     command_message,
     nanoseconds,
 )
@@ -117,11 +118,10 @@ class Monitor(SkillNode):
             self.supervisor.seen.latent_distance = distance
 
     def _note_surprise(self, message: Surprise) -> None:
-        if message.model_id != self._model_id:
-            self.refuse(
-                "surprise refused",
-                f"surprise refused: expected that of {self._model_id}, got {message.model_id}",
-            )
+        try:
+            check_model(message.model_id, self._model_id, "a surprise")
+        except ValueError as error:
+            self.refuse("surprise refused", f"surprise refused: {error}")
             return
         self.supervisor.seen.reconstruction_error = message.reconstruction_error
 

@@ -41,8 +41,8 @@ class ServoLimits:
     workspace: Box
     max_step: float | Sequence[float] = 0.03
     margin: float | Sequence[float] = 0.01
-    command_timeout: float = 0.25
-    state_timeout: float = 0.25
+    command_timeout: float = 0.2
+    state_timeout: float = 0.15
 
     def __post_init__(self) -> None:
         box = np.asarray(self.workspace, dtype=np.float64)

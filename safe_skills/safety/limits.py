@@ -79,7 +79,7 @@ class GateLimits:
     workspace_margin: float = 0.01
     latent_timeout: float | None = 0.5
     image_timeout: float | None = 0.5
-    robot_timeout: float | None = 0.25
+    robot_timeout: float | None = 0.15
     context_timeout: float | None = None
     eta: float | None = None
     constraint_limit: float | None = 0.5

@@ -101,6 +101,8 @@ def build(values: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
                 "checkpoint": checkpoint,
                 "profile": values["profile"],
                 "seed": values["seed"],
+                # The parameter file's is what a real arm covers in a control period.
+                **({"step_limit": 0.0} if simulated else {}),
                 **threads,
             },
             "skill",

@@ -14,7 +14,7 @@ PROFILE = "realtime"
 
 @pytest.fixture
 def planner(graph, checkpoint):
-    node = graph.start(CemPlanner, checkpoint=str(checkpoint), seed=3)
+    node = graph.start(CemPlanner, checkpoint=str(checkpoint), seed=3, step_limit=0.0)
     assert node.is_active, node.fault
     graph.commands = graph.collect(Command, "command", qos.COMMAND)
     graph.plans = graph.collect(PlanStatus, "plan_status", qos.COMMAND)
@@ -56,6 +56,16 @@ def test_a_latent_becomes_the_first_step_of_the_plan(graph, planner, agent, beli
     assert status.constraint_probability == pytest.approx(plan.constraint_probability)
     assert status.safe_set_probability == pytest.approx(plan.safe_set_probability)
     assert status.solve_time > 0 and status.iterations == plan.iterations
+
+
+def test_no_planned_step_is_longer_than_a_slow_robot_can_make(graph, checkpoint, agent, belief):
+    node = graph.start(CemPlanner, checkpoint=str(checkpoint))
+    plans = graph.collect(PlanStatus, "plan_status", qos.COMMAND)
+    graph.matched(node)
+    send(graph, agent, belief)
+    assert graph.until(lambda: plans)
+    steps = np.abs(plans[0].planned_actions)
+    assert 0.001 < steps.max() <= 0.005 + 1e-6
 
 
 def test_the_warm_start_goes_on_and_an_episode_start_clears_it(graph, planner, agent, belief):
