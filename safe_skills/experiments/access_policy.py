@@ -38,7 +38,15 @@ OPERATOR: Access = {
     "publish": frozenset({"/parameter_events", "/rosout"}),
     "subscribe": frozenset({"/safety_status", "/violation"}),
     "reply": frozenset(),
-    "request": frozenset({"/safety_monitor/e_stop", "/safety_monitor/reset"}),
+    "request": frozenset(
+        f"/{service}"
+        for service in (
+            "safety_monitor/e_stop",
+            "safety_monitor/reset",
+            "hardware_bridge/resume",
+            "black_box/snapshot",
+        )
+    ),
 }
 """What a person's node needs to stop and to release the robot, under the name `operator`."""
 
