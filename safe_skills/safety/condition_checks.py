@@ -6,6 +6,7 @@ None of them looks at the displacement: they judge in silence, too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from safe_skills.safety.checks import NAN, Verdict
 from safe_skills.safety.evidence import Finding, GateState, as_probability
@@ -15,17 +16,44 @@ MOVABLE = frozenset(("ready", "moving", "holding"))
 
 
 @dataclass(frozen=True)
-class RateCheck:
-    """`rate`: more commands in a second than the robot is made for."""
+class _AboveLimit:
+    """HOLD where a number of the evidence is above a limit; what is not known is not judged."""
 
     limit: float
+    code: ClassVar[str]
+    number: ClassVar[str]
     in_silence = True
 
     def judge(self, action, command, evidence) -> Verdict:
         """HOLD above the limit."""
-        if evidence.command_rate <= self.limit:
+        value = getattr(evidence, self.number)
+        if value is None or value <= self.limit:
             return Verdict(action)
-        return Verdict(action, Finding("rate", GateState.HOLD, evidence.command_rate, self.limit))
+        return Verdict(action, Finding(self.code, GateState.HOLD, float(value), self.limit))
+
+
+class RateCheck(_AboveLimit):
+    """`rate`: more commands in a second than the robot is made for."""
+
+    code, number = "rate", "command_rate"
+
+
+class TrackingCheck(_AboveLimit):
+    """`tracking`: the robot is not on the way that it was sent."""
+
+    code, number = "tracking", "tracking_error"
+
+
+class FrozenCheck(_AboveLimit):
+    """`frozen_view`: the robot has moved and the picture has not changed."""
+
+    code, number = "frozen_view", "frozen_distance"
+
+
+class BudgetCheck(_AboveLimit):
+    """`violation_budget`: an episode in which too much had to be held; held to its end."""
+
+    code, number = "violation_budget", "violations"
 
 
 @dataclass(frozen=True)
@@ -45,21 +73,6 @@ class RobotCheck:
             return Verdict(action)
         code = "robot_fault" if state == "fault" else "robot_not_ready"
         return Verdict(action, Finding(code, GateState.HOLD, NAN, NAN))
-
-
-@dataclass(frozen=True)
-class TrackingCheck:
-    """`tracking`: the robot is not where it was sent."""
-
-    limit: float
-    in_silence = True
-
-    def judge(self, action, command, evidence) -> Verdict:
-        """HOLD where measured and commanded position disagree; unknown is not a disagreement."""
-        error = evidence.tracking_error
-        if error is None or error <= self.limit:
-            return Verdict(action)
-        return Verdict(action, Finding("tracking", GateState.HOLD, error, self.limit))
 
 
 @dataclass(frozen=True)
@@ -83,21 +96,6 @@ class SurpriseCheck:
             if value is not None and limit is not None and not value <= limit:
                 return Verdict(action, Finding(code, GateState.HOLD, value, limit))
         return Verdict(action)
-
-
-@dataclass(frozen=True)
-class FrozenCheck:
-    """`frozen_view`: the robot has moved and the picture has not changed."""
-
-    limit: float
-    in_silence = True
-
-    def judge(self, action, command, evidence) -> Verdict:
-        """HOLD where the robot moved farther than the limit since the picture last changed."""
-        moved = evidence.frozen_distance
-        if moved is None or moved <= self.limit:
-            return Verdict(action)
-        return Verdict(action, Finding("frozen_view", GateState.HOLD, moved, self.limit))
 
 
 @dataclass(frozen=True)
@@ -127,18 +125,3 @@ class PlanCheck:
         if evidence.plan_feasible is None or evidence.plan_feasible:
             return Verdict(action)
         return Verdict(action, Finding("plan_infeasible", GateState.HOLD, 0.0, 1.0))
-
-
-@dataclass(frozen=True)
-class BudgetCheck:
-    """`violation_budget`: an episode in which too much had to be held."""
-
-    limit: float
-    in_silence = True
-
-    def judge(self, action, command, evidence) -> Verdict:
-        """HOLD above the limit: for the rest of the episode."""
-        if evidence.violations <= self.limit:
-            return Verdict(action)
-        value = float(evidence.violations)
-        return Verdict(action, Finding("violation_budget", GateState.HOLD, value, self.limit))
