@@ -16,7 +16,6 @@ from safe_skills.experiments import online_episodes, selection, train_ls3, train
 from safe_skills.experiments.ls3_settings import new_agent
 from safe_skills.experiments.navigation_maps import map_figures, navigation_maps
 from safe_skills.ls3.config import LS3Config
-from safe_skills.paths import config_file
 
 LATENT_MODELS = ("dynamics", "value", "safe_set", "constraint", "goal")
 TINY = {
@@ -198,5 +197,11 @@ def test_a_brief_training_improves(tmp_path, monkeypatch):
     assert metrics["maps"]["goal_distance"] < 10
 
 
-def test_settings_file_is_shipped():
-    assert config_file("training/ls3_navigation.yaml").is_file()
+def test_the_shipped_agent_goes_around_the_obstacle(tmp_path):
+    figures = tmp_path / "figures.json"
+    words = "evaluate navigation --workers 1 --episodes 2 --json"
+    assert cli.main([*words.split(), str(figures)]) == 0
+    summary = json.loads(figures.read_text())["summaries"]["LS3"]
+    assert summary["success_rate"] == 1.0 and summary["violation_rate"] == 0.0
+    # Demonstrations take 84.
+    assert summary["mean_steps"] < 60
