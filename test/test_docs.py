@@ -304,7 +304,9 @@ def test_geometry_of_a_layout_is_that_of_the_code(layout):
         assert cells[f"`{name}`"] == "({:g}, {:g})".format(*getattr(layout, name))
 
 
-@pytest.mark.parametrize(("column", "name"), enumerate(["navigation", "reacher", "pushing"], 1))
+@pytest.mark.parametrize(
+    ("column", "name"), list(enumerate(["navigation", "reacher", "pushing"], 1))
+)
 def test_the_tables_of_tasks_are_those_of_the_code(column, name):
     task, lines = TASKS[name], DOCS["tasks.md"].splitlines()
     assert "| | navigation | reacher | pushing |" in lines

@@ -21,7 +21,8 @@ KNOWN = 1.0
 of: a busy machine delivers late [s]."""
 
 GRACE = 0.25
-"""Seconds after a stop was told in which a message may still be on its way [s]."""
+"""Seconds after a stop was told in which a message may still be on its way [s]; a set-point that
+stands still for as long, two commands and more, is no motion."""
 
 STANDS = 1.0
 """Seconds after a stop was told within which the robot itself has come to rest [s]."""
@@ -301,7 +302,7 @@ def held_at(tape: Tape, onset: float, until: float) -> float:
     """When the robot was first told no motion after a fault began [s]; infinity when it was not.
 
     It was when the gate answered by no motion or said HOLD or STOPPED, when the bridge told the
-    robot to hold, or when the set-point changed for the last time before `until`.
+    robot to hold, or when the set-point began to stand still for `GRACE`.
 
     Args:
         tape: all that was seen.
@@ -317,9 +318,8 @@ def held_at(tape: Tape, onset: float, until: float) -> float:
         for before, point in zip(points, points[1:], strict=False)
         if point.position != before.position and point.at >= onset
     ]
-    last = changes[-1] if changes else onset
-    if until - last >= GRACE:
-        told.append(last)
+    rests = zip((onset, *changes), (*changes, until), strict=True)
+    told += [begin for begin, end in rests if end - begin >= GRACE][:1]
     return min(told, default=np.inf)
 
 

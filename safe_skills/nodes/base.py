@@ -129,6 +129,16 @@ class SkillNode(LifecycleNode):
         self._made.append((self.destroy_subscription, made))
         return made
 
+    def renew(self, made: Subscription) -> Subscription:
+        """Create a subscription anew: it is announced again to publishers that missed it."""
+        anew = self.create_subscription(
+            made.msg_type, made.topic_name, made.callback, made.qos_profile, raw=made.raw
+        )
+        entry = (self.destroy_subscription, made)
+        self._made[self._made.index(entry)] = (self.destroy_subscription, anew)
+        self.destroy_subscription(made)
+        return anew
+
     def every(self, period: float, callback: Callable[[], None]) -> Timer:
         """Create a timer of `period` seconds that runs only while the node is active.
 

@@ -70,7 +70,8 @@ class CameraEncoder(SkillNode):
         self._surprise_every = self.param("surprise_every")
         self._latents = self.advertise(LatentState, "latent", qos.IMAGE)
         self._surprises = self.advertise(Surprise, "surprise", qos.IMAGE)
-        self.subscribe(Image, "camera/image_raw", self._encode, qos.IMAGE)
+        self._camera = self.subscribe(Image, "camera/image_raw", self._encode, qos.IMAGE)
+        self._renewals = 1
         self.subscribe(Header, "episode_start", self._new_episode, qos.EVENT)
         self.serve(Trigger, "~/reload", self._successor.reload)
         self.every(0.1, self._watch)
@@ -150,6 +151,11 @@ class CameraEncoder(SkillNode):
         if self._silence.begins():
             topic = self.resolve_topic_name("camera/image_raw")
             self.get_logger().error(f"no image on {topic} for {self._silence.age:.1f} s")
+            self._renewals = 1
+        if self._silence.silent and self._silence.age > self._silence.timeout * self._renewals:
+            # A publisher that missed this node's restart hears of it now; each try waits longer.
+            self._camera = self.renew(self._camera)
+            self._renewals = 2 * self._renewals + 1
 
     def _report_frames(self, status: Status) -> None:
         self.refusals(status)

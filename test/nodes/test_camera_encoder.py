@@ -129,6 +129,23 @@ def test_a_dead_camera_is_reported_once_and_so_is_its_return(graph, checkpoint, 
     assert level(encoder).level == OK
 
 
+def test_a_camera_that_fell_silent_is_listened_to_anew(graph, checkpoint):
+    encoder = start(graph, checkpoint, 0.3)
+    send(graph, frame())
+    assert graph.until(lambda: graph.latents)
+    before = encoder._camera
+    assert graph.until(lambda: encoder._camera is not before)
+    made = [sub for sub in encoder.subscriptions if sub.topic_name == "/camera/image_raw"]
+    assert made == [encoder._camera]
+    graph.until(lambda: False, 2.0)  # each try waits for longer, or this would be six tries
+    assert encoder._renewals <= 15
+    send(graph, frame())
+    assert graph.until(lambda: len(graph.latents) == 2)
+    encoder.trigger_deactivate()
+    encoder.trigger_cleanup()
+    assert [sub for sub in encoder.subscriptions if sub.topic_name == "/camera/image_raw"] == []
+
+
 def test_a_slow_encoder_drops_frames_and_counts_them(graph, encoder):
     send(graph, frame())
     assert graph.until(lambda: graph.latents)
