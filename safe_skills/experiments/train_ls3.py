@@ -15,9 +15,11 @@ from safe_skills.data.episodes import FIRST_EVALUATION_SEED, Episode
 from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
 from safe_skills.data.run_table import EPISODES, EpisodeRow, figures, write_episodes
+from safe_skills.data.surprise import SurpriseError
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.tasks import TASKS, find_task
 from safe_skills.experiments.arguments import natural, positive, share
+from safe_skills.experiments.calibrate_surprise import calibrate_checkpoint
 from safe_skills.experiments.episodes_gif import write_episodes_gif
 from safe_skills.experiments.learning_curves import write_curve
 from safe_skills.experiments.ls3_settings import (
@@ -48,7 +50,8 @@ HELP = (
 )
 PARTS = (
     *("data", "loading", "encoder", "latents", "dynamics", "value", "safe_set", "constraint"),
-    *("goal", "online episodes", "online updates", "selection", "evaluation", "pictures", "all"),
+    *("goal", "online episodes", "online updates", "selection", "evaluation", "calibration"),
+    *("pictures", "all"),
 )  # of a run's time; the learners from dynamics to goal run side by side
 EVALUATION_PROFILE = "realtime"
 LAST = 20  # episodes at the end of training
@@ -139,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
         seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
         with timed(seconds, "evaluation"):
             summary, _ = evaluate_checkpoint(checkpoint, layout, EVALUATION_PROFILE, seeds, runner)
+    with timed(seconds, "calibration"):
+        _calibrate(checkpoint, out / "held_out", args)
     with timed(seconds, "pictures"):
         write_episodes_gif(out / "episodes.gif", agent, EVALUATION_PROFILE, seeds[:SHOWN])
         maps = _maps(agent, out)
@@ -210,6 +215,16 @@ def training_figures(rows: list[EpisodeRow]) -> dict[str, Any]:
         return {}
     last = rows[-LAST:]
     return {"all of training": figures(rows), f"last {len(last)} episodes": figures(last)}
+
+
+def _calibrate(checkpoint: Path, collected: Path, args: argparse.Namespace) -> None:
+    """Has the checkpoint of a task that robots run know when a frame surprises it."""
+    if args.task != "cable":
+        return
+    try:
+        calibrate_checkpoint(checkpoint, collected, 4 * args.episodes, args.workers)
+    except SurpriseError as error:
+        Console().print(f"without limits of surprise: {error}")
 
 
 def _maps(agent: LS3Agent, out: Path) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_train_then_evaluate_then_do_nothing_again(tiny, tmp_path, capsys):
     assert metrics["data"] == TINY["data"]
     assert 25 < metrics["demonstrator_steps"] < 45
     parts = {"data", "loading", "latents", "online episodes", "online updates"}
-    parts |= {"selection", "evaluation", "pictures"}
+    parts |= {"selection", "evaluation", "calibration", "pictures"}
     assert set(metrics["selection"]) == {"0", str(metrics["updates"])}
     assert str(metrics["selected_update"]) in metrics["selection"]
     learners = {"encoder", "dynamics", "value", "safe_set", "constraint", "goal"}
