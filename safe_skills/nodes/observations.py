@@ -154,11 +154,14 @@ class Observations:
 
     # ---- an episode, a model
 
-    def start_episode(self, stamp: int) -> None:
-        """Forget what was let through, and what belongs to images before `stamp`."""
+    def start_episode(self) -> None:
+        """Forget what was let through."""
         self._before = self._passed = None
         self._path.clear()
         self._view.reset()
+
+    def forget_before(self, stamp: int) -> None:
+        """Forget what belongs to images before `stamp`."""
         for kept in (self._beliefs, self._abstract_actions):
             for old in [key for key in kept if key < stamp]:
                 del kept[old]

@@ -127,16 +127,22 @@ class Supervisor:
         self.seen.limit(limits)
 
     def start_episode(self, stamp: int) -> None:
-        """Forget the attempt before: its latents, what was last let through, its counts."""
+        """Forget the attempt before: its latents, what was last let through, its counts.
+
+        Word of a start may come late, or again, when commands of that attempt have been judged:
+        what was let through for those is not forgotten.
+        """
         if stamp < self._start:
             return
         if stamp > self._start:
             self.counters.violations_episode = 0
             self.counters.causes_episode.clear()
         self._start = stamp
-        self._judged = None
-        self._contact = False
-        self.seen.start_episode(stamp)
+        self.seen.forget_before(stamp)
+        if self._judged is None or self._judged < stamp:
+            self._judged = None
+            self._contact = False
+            self.seen.start_episode()
 
     def contact(self, seen: bool) -> Finding | None:
         """Count a frame in which cable and obstacle touch; a finding where that begins."""

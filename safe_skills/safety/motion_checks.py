@@ -207,8 +207,10 @@ class AccelerationCheck:
             since = self.period if since is None else 0.0
         change = self.limit * self.period * min(since, self.period)
         asked = _length(action - previous)
+        if asked <= change:
+            return Verdict(action)
         share = _allowed_share(action, previous, change)
-        if asked <= change or share >= 1.0:
+        if share >= 1.0:
             return Verdict(action)
         value = asked / (self.period * max(min(since, self.period), 1e-9))
         limited = Finding("acceleration_limit", GateState.LIMITED, value, self.limit)

@@ -125,6 +125,20 @@ def test_old_commands_are_not_judged(supervisor):
     assert ask(supervisor, stamp=5) is None
 
 
+def test_word_of_a_start_that_comes_late_or_again_forgets_nothing_of_that_attempt(supervisor):
+    supervisor.start_episode(3)
+    feed(supervisor, stamp=3)
+    assert ask(supervisor, (0.02, 0.0), stamp=3).decision.state == GateState.OK
+    supervisor.start_episode(3)  # again
+    feed(supervisor, stamp=4)
+    assert "change_limit" in ask(supervisor, (-0.015, 0.0), stamp=4).decision.reasons
+    feed(supervisor, stamp=6)
+    ask(supervisor, (0.02, 0.0), stamp=6)
+    supervisor.start_episode(5)  # late: a command of that attempt has been judged
+    feed(supervisor, stamp=7)
+    assert "change_limit" in ask(supervisor, (-0.015, 0.0), stamp=7).decision.reasons
+
+
 def test_a_start_that_comes_late_does_not_reach_back(supervisor):
     supervisor.start_episode(10)
     supervisor.start_episode(5)

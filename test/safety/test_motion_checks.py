@@ -133,6 +133,11 @@ def test_the_speed_changes_by_so_much_in_so_much_time(since, passed):
     assert decision.reasons == ("acceleration_limit",)
 
 
+def test_at_rest_nothing_is_asked_of_the_speed():
+    decision = check((0.0, 0.0), limits={"acceleration_limit": 2.0}, since_previous=0.0)
+    assert decision.state == GateState.OK
+
+
 def test_braking_is_never_too_sudden():
     limits = {"acceleration_limit": 1e-3}
     decision = check((0.001, 0.0), limits=limits, previous_action=(0.03, 0.0), since_previous=0.1)
