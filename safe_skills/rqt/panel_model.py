@@ -107,6 +107,7 @@ class PanelModel:
         self._series = {name: Series(SECONDS) for name in CURVES}
         self._states = Series(SECONDS)
         self._status: tuple[float, Any] | None = None
+        self._gated: int | None = None
         self._violations: deque[ViolationRow] = deque(maxlen=VIOLATIONS)
         self._violations_version = 0
         self._limits: Mapping[str, Any] = {}
@@ -167,7 +168,10 @@ class PanelModel:
     def _take_status(self, now: float, message: Any) -> None:
         self._status = (now, message)
         self._streams["status"].note(now)
-        if math.isfinite(message.latency):
+        stamp = nanoseconds(message.header.stamp)
+        # Between two commands the status of the last is said again.
+        if math.isfinite(message.latency) and stamp != self._gated:
+            self._gated = stamp
             self._streams["command_safe"].note(now, message.latency)
         self._series["now"].add(now, message.constraint_probability)
         self._series["predicted"].add(now, message.predicted_constraint_probability)

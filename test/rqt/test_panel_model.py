@@ -6,7 +6,7 @@ import pytest
 from gate_codes import reason_codes
 from hypothesis import given
 from hypothesis import strategies as st
-from panel_messages import diagnostics, feed, frame, plan, skill, status, violation
+from panel_messages import diagnostics, feed, frame, header, plan, skill, status, violation
 
 from safe_skills.data.vision import MaskConfig
 from safe_skills.msg import AbstractAction, LatentState, SafetyContext, SafetyStatus
@@ -197,7 +197,7 @@ def test_nodes_have_health_rate_and_own_times(model):
         feed(
             model,
             now,
-            status=status(latency=0.05),
+            status=status(latency=0.05, header=header(1 + step // 2)),
             latent=LatentState(encode_time=0.002),
             context=SafetyContext(infer_time=0.0),
             abstract_action=AbstractAction(choose_time=0.004),
@@ -217,7 +217,9 @@ def test_nodes_have_health_rate_and_own_times(model):
     assert rows["cem_planner"].own_time == "30.0 / 30.0"
     assert rows["camera_encoder"].own_time == "2.0 / 2.0"
     assert rows["safety_posterior"].own_time == ""
-    assert rows["image to gated command"].own_time == "50.0 / 50.0"
+    gated = rows["image to gated command"]
+    # A status that is said again is no command more.
+    assert gated.own_time == "50.0 / 50.0" and float(gated.rate) == pytest.approx(5.0, abs=0.6)
     assert rows["hardware_bridge"].health == "OK" and rows["hardware_bridge"].rate == ""
     assert "skill_decoder" not in rows and "left/cem_planner" not in rows and "no task" not in rows
     assert float(rows["camera"].rate) == pytest.approx(10.0, abs=0.3)
