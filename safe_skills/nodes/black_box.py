@@ -46,6 +46,14 @@ class BlackBox(SkillNode):
             low=0.0,
             high=600.0,
         ),
+        "passed_over": Param(
+            [
+                *("workspace", "keep_out", "step_limit", "velocity_limit", "acceleration_limit"),
+                *("change_limit", "slow_down", "safe_set", "safe_set_unknown", "plan_infeasible"),
+            ],
+            "Kinds of violations that no file is written for: what only made a step shorter, or "
+            "was only watched.",
+        ),
         "folder": Param("outputs/black_box", "Folder of the files."),
         "max_files": Param(
             200, "Files in the folder; none is deleted, no more are written.", low=1, high=10**5
@@ -64,6 +72,7 @@ class BlackBox(SkillNode):
             self.param("max_files"),
             self.param("max_total_mib") * MIB,
         )
+        self._passed_over = frozenset(self.param("passed_over"))
         self._topics: dict[int, tuple[str, str]] = {}
         self._written = self._failures = 0
         self._last = self._trouble = ""
@@ -98,6 +107,8 @@ class BlackBox(SkillNode):
         return channel
 
     def _note_violation(self, message: Violation) -> None:
+        if message.kind in self._passed_over:
+            return
         self._triggers.note(time.monotonic(), f"violation_{message.kind or 'unknown'}")
 
     def _note_status(self, message: SafetyStatus) -> None:

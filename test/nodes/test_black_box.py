@@ -71,19 +71,25 @@ def scene(graph, tmp_path):
     return Scene(graph, tmp_path / "box")
 
 
+def test_what_only_made_a_step_shorter_is_no_event(scene):
+    scene.violation.publish(Violation(kind="workspace", value=0.2, limit=0.18))
+    scene.graph.spin(1.0)
+    assert scene.files() == [] and not scene.node._triggers.pending
+
+
 def test_a_violation_is_written_with_what_came_before_and_after_it(scene):
     header = Header(frame_id="camera")
     while not scene.holds("/camera/image_raw"):
         scene.camera.publish(image_from_rgb(PICTURE, header))
         scene.graph.spin(0.05)
-    scene.violation.publish(Violation(kind="workspace", value=0.2, limit=0.18))
+    scene.violation.publish(Violation(kind="constraint", value=0.9, limit=0.5))
     assert scene.graph.until(lambda: scene.node._triggers.pending)
     assert scene.files() == []
     before = len(scene.holds("/safety_status"))
     scene.say(SafetyStatus.HOLD, reasons=["workspace"])
     assert scene.graph.until(scene.files, 20.0)
     (path,) = scene.files()
-    assert path.name.endswith("Z_violation_workspace.mcap")
+    assert path.name.endswith("Z_violation_constraint.mcap")
     topics = read(path)
     assert {"/early", "/safety_status", "/violation", "/camera/image_raw"} <= set(topics)
     for found in topics.values():
@@ -96,7 +102,7 @@ def test_a_violation_is_written_with_what_came_before_and_after_it(scene):
         for _, message in topics["/safety_status"]
     ]
     assert len(states) > before and states[-1] == SafetyStatus.HOLD
-    assert deserialize_message(topics["/violation"][-1][1].data, Violation).kind == "workspace"
+    assert deserialize_message(topics["/violation"][-1][1].data, Violation).kind == "constraint"
     assert scene.graph.until(lambda: not scene.node._files.busy)
     status = scene.report()
     assert status.level == OK
