@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rclpy
+from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from std_msgs.msg import Empty, Header
 from test_safety_monitor import ask, call, see, start
@@ -177,6 +178,19 @@ def test_rules_and_zones_that_are_none_are_refused(graph, monitor, name, value, 
     answer = monitor.set_parameters([Parameter(name, value=value)])[0]
     assert not answer.successful and says in answer.reason
     assert monitor.param(name) == before
+
+
+@pytest.mark.parametrize(("value", "ending"), [(0.02, ""), (-1.0, ": refused")])
+def test_who_sets_a_limit_is_logged(graph, monitor, lines, value, ending):
+    client = graph.peer.create_client(SetParameters, "/safety_monitor/set_parameters")
+    assert client.wait_for_service(5.0)
+    asked = Parameter("step_limit", value=value).to_parameter_msg()
+    future = client.call_async(SetParameters.Request(parameters=[asked]))
+    assert graph.until(future.done)
+    begin = f"parameter step_limit set to {value!r} by "
+    said = lambda: [text for _, text in lines if text.startswith(begin)]  # noqa: E731
+    assert graph.until(said)
+    assert "/peer" in said()[0] and said()[0].endswith(ending)
 
 
 # ---- the heartbeat
