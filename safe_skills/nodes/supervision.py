@@ -130,19 +130,19 @@ class Supervisor:
         """Forget the attempt before: its latents, what was last let through, its counts.
 
         Word of a start may come late, or again, when commands of that attempt have been judged:
-        what was let through for those is not forgotten.
+        what was let through for those is not forgotten. Neither is it where the command judged last
+        had a stamp of the future, which says nothing; but from here on others are judged again.
         """
-        if stamp < self._start:
+        if stamp <= self._start:
             return
-        if stamp > self._start:
-            self.counters.violations_episode = 0
-            self.counters.causes_episode.clear()
         self._start = stamp
+        self.counters.violations_episode = 0
+        self.counters.causes_episode.clear()
         self.seen.forget_before(stamp)
         if self._judged is None or self._judged < stamp:
-            self._judged = None
-            self._contact = False
             self.seen.start_episode()
+        self._judged = None
+        self._contact = False
 
     def contact(self, seen: bool) -> Finding | None:
         """Count a frame in which cable and obstacle touch; a finding where that begins."""

@@ -139,6 +139,19 @@ def test_word_of_a_start_that_comes_late_or_again_forgets_nothing_of_that_attemp
     assert "change_limit" in ask(supervisor, (-0.015, 0.0), stamp=7).decision.reasons
 
 
+def test_a_command_of_the_future_bars_no_other_attempt(supervisor):
+    feed(supervisor, stamp=10**9)
+    assert ask(supervisor, (0.02, 0.0), stamp=10**9) is not None
+    feed(supervisor, stamp=4)
+    assert ask(supervisor, stamp=4) is None
+    supervisor.start_episode(5)
+    feed(supervisor, stamp=6)
+    # It is judged, by what was let through before.
+    assert "change_limit" in ask(supervisor, (-0.015, 0.0), stamp=6).decision.reasons
+    feed(supervisor, stamp=7)
+    assert ask(supervisor, (0.0, 0.0), stamp=7).decision.state == GateState.OK
+
+
 def test_a_start_that_comes_late_does_not_reach_back(supervisor):
     supervisor.start_episode(10)
     supervisor.start_episode(5)
