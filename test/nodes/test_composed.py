@@ -65,6 +65,8 @@ def test_a_run_ends_with_its_summary_files_and_status_0(checkpoint, tmp_path):
         "-p",
         f"black_box.folder:={tmp_path / 'box'}",
         "-p",
+        "black_box.passed_over:=[none]",
+        "-p",
         "safety_monitor.step_limit:=0.02",
     )
     out, err = child.communicate(timeout=120)
