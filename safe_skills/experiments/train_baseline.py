@@ -23,7 +23,7 @@ from safe_skills.data.episodes import FIRST_EVALUATION_SEED, EpisodeError, Episo
 from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
 from safe_skills.data.run_table import figures
-from safe_skills.data.settings import ConfigError, from_mapping
+from safe_skills.data.settings import from_mapping
 from safe_skills.data.vision import MaskConfig, cable_mask
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.tasks import TASKS, Task, find_task
@@ -31,6 +31,7 @@ from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.collect_cable import collect_cable
 from safe_skills.experiments.collect_task import collect_task
 from safe_skills.experiments.learning_curves import write_curve
+from safe_skills.experiments.ls3_settings import layout_of
 from safe_skills.experiments.rollout import print_summaries
 from safe_skills.experiments.training_runs import PhaseReporter, load_section, print_seconds, timed
 
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     torch.set_num_threads(1)
     task = find_task(args.task)
-    layout = _layout(args, task)
+    layout = layout_of(task.name, args.layout)
     config = load_setting(task.name, args.setting)
     named = [args.method, task.name, *([layout] if layout else []), args.setting, str(args.seed)]
     out = args.out or Path("outputs/train") / "_".join(named)
@@ -178,14 +179,6 @@ def training_figures(training: BaselineRun) -> dict[str, Any]:
 
 def _listed(values: np.ndarray) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-def _layout(args: argparse.Namespace, task: Task) -> str:
-    if task.name == "cable":
-        return args.layout or "open"
-    if args.layout:
-        raise ConfigError(f"--layout: the task {task.name} has none, got {args.layout!r}")
-    return ""
 
 
 def _episodes(args: argparse.Namespace, task: Task, layout: str, out: Path) -> EpisodeStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from safe_skills.nodes.base import SkillNode
@@ -123,12 +123,6 @@ def limits_of(node: SkillNode, names: Iterable[str]) -> dict[str, Any]:
 def rules_of(node: SkillNode) -> tuple[Rule, ...]:
     """Return the rules of the parameter `checks`; `ValueError` in one line where they are none."""
     return parse_rules(node.param("checks"), FORMS)
-
-
-def judge_rules(values: Mapping[str, Any]) -> None:
-    """Refuse a new value of `checks` that are no rules, by `ValueError` in one line."""
-    if "checks" in values:
-        parse_rules(values["checks"], FORMS)
 
 
 def zones_of(

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from math import isnan
-from typing import Any
+from typing import Any, ClassVar
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
@@ -29,18 +29,21 @@ from safe_skills.nodes.conversions import (
     nanoseconds,
 )
 from safe_skills.nodes.diagnostics import ERROR, OK, WARN, Status
+from safe_skills.nodes.gate_parameters import zones_of
 from safe_skills.nodes.gate_status import finding_line, status_message, violation_message
 from safe_skills.nodes.observations import NAN
 from safe_skills.nodes.publishers import FOREIGN, PublisherWatch
 from safe_skills.nodes.supervision import SILENCE, Counters, Judgement, Supervisor
 from safe_skills.nodes.who import ParameterCall, ParameterCallers
 from safe_skills.safety import (
+    FORMS,
     EmergencyStop,
     Finding,
     GateCommand,
     GateLimits,
     GateState,
     HoldProof,
+    parse_rules,
 )
 from safe_skills.safety.frozen import picture_digest
 
@@ -72,12 +75,22 @@ class Monitor(SkillNode):
     comes.
     """
 
+    ZONE_DIMENSIONS: ClassVar[int] = 2
+    """Coordinates of a zone of the parameter `keep_out`."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.emergency_stop = EmergencyStop()
         self._proof = HoldProof()
         self._surprise: SurpriseModel | None = None
         self._callers = ParameterCallers(self, self._parameter_called)
+
+    def judge_parameters(self, values: dict[str, Any]) -> None:
+        """Refuse rules and zones that are none."""
+        if "checks" in values:
+            parse_rules(values["checks"], FORMS)
+        if "keep_out" in values:
+            zones_of(values["keep_out"], self.ZONE_DIMENSIONS)
 
     def limits(self) -> GateLimits:
         """Return the gate's limits, from the parameters of now."""

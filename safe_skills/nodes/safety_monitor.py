@@ -30,7 +30,6 @@ from safe_skills.nodes.gate_parameters import (
     MODEL_LIMITS,
     SHARED_LIMITS,
     SURPRISE_FACTOR,
-    judge_rules,
     limit,
     limits_of,
     optional,
@@ -45,8 +44,6 @@ from safe_skills.nodes.reload import RELOADED_MODEL_PARAMETERS, Successor, form_
 from safe_skills.nodes.supervision import Supervisor
 from safe_skills.safety import GateLimits
 from safe_skills.safety.colour import seen_contact
-
-DIMENSIONS = 2
 
 LIMIT_PARAMETERS = {
     **SHARED_LIMITS,
@@ -142,9 +139,7 @@ class SafetyMonitor(Monitor):
 
     def judge_parameters(self, values: dict[str, Any]) -> None:
         """Load a new checkpoint, or refuse it; refuse rules and zones that are none."""
-        judge_rules(values)
-        if "keep_out" in values:
-            zones_of(values["keep_out"], DIMENSIONS)
+        super().judge_parameters(values)
         self._successor.judge(values)
 
     def parameters_changed(self, names: set[str]) -> None:
@@ -173,7 +168,7 @@ class SafetyMonitor(Monitor):
         return GateLimits(
             workspace_of(self),
             frame_id=TASK_FRAME,
-            keep_out=zones_of(self.param("keep_out"), DIMENSIONS),
+            keep_out=zones_of(self.param("keep_out"), self.ZONE_DIMENSIONS),
             rules=rules_of(self),
             **limits_of(self, LIMIT_PARAMETERS),
             **self.surprise_limits(),

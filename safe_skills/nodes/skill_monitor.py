@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import Image, JointState
@@ -20,7 +19,6 @@ from safe_skills.nodes.gate_models import GateModels
 from safe_skills.nodes.gate_parameters import (
     SHARED_LIMITS,
     SURPRISE_FACTOR,
-    judge_rules,
     limit,
     limits_of,
     optional,
@@ -151,6 +149,7 @@ class SkillMonitor(Monitor):
     """
 
     NAME = "skill_monitor"
+    ZONE_DIMENSIONS = 3
     PARAMETERS = {
         **MODEL_PARAMETERS,
         **BOUND_PARAMETERS,
@@ -230,15 +229,10 @@ class SkillMonitor(Monitor):
             **self.surprise_limits(),
         )
 
-    def judge_parameters(self, values: dict[str, Any]) -> None:
-        """Refuse rules and zones that are none."""
-        judge_rules(values)
-        if "keep_out" in values:
-            zones_of(values["keep_out"], 3)
-
     def _zones(self) -> tuple[tuple[tuple[float, float], ...], ...]:
         # Whatever the yaw.
-        return tuple((*zone, (-math.inf, math.inf)) for zone in zones_of(self.param("keep_out"), 3))
+        zones = zones_of(self.param("keep_out"), self.ZONE_DIMENSIONS)
+        return tuple((*zone, (-math.inf, math.inf)) for zone in zones)
 
     def _watcher_limits(self) -> dict[str, float | None]:
         if self._watcher is None:

@@ -36,7 +36,7 @@ from safe_skills.rqt.view import (
 from safe_skills.safety import GateState
 
 SILENCE = 1.0
-"""Age of a status beyond which there is no monitor [s]; it publishes every 0.1 s in silence."""
+"""Age of a status beyond which there is no monitor [s]; it publishes 25 times a second."""
 
 SECONDS = 30.0
 """What the curves show [s]."""
