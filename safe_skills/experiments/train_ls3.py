@@ -38,7 +38,7 @@ from safe_skills.experiments.rollout import (
     print_summaries,
     steps_to_goal,
 )
-from safe_skills.experiments.selection import select
+from safe_skills.experiments.selection import Selected, select
 from safe_skills.experiments.training_runs import PhaseReporter, print_seconds, timed
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.online import training_episode
@@ -81,9 +81,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, help="folder of episodes, made where missing (default: OUT/data)"
     )
+    parser.add_argument(
+        "--data-seed", type=natural, help="of the data, where runs of other seeds share it (--seed)"
+    )
     parser.add_argument("--updates", type=natural, help="online updates, in place of the setting's")
     parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
     parser.add_argument("--episodes", type=positive, default=50, help="of the evaluation (50)")
+    parser.add_argument(
+        "--keep",
+        choices=("best", "last"),
+        default="best",
+        help="the last agent, or the best one on scenes of their own, a comparison that takes as "
+        "long as a hundred online episodes or more (best)",
+    )
     parser.add_argument("--json", type=Path, help="write the metrics to this file")
 
 
@@ -112,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
 
     agent = new_agent(find_task(args.task), layout, config)
     with timed(seconds, "data"):
-        options = {"seed": args.seed, "workers": args.workers, "progress": True}
+        data_seed = args.seed if args.data_seed is None else args.data_seed
+        options = {"seed": data_seed, "workers": args.workers, "progress": True}
         store = collect(args.data or out / "data", args.task, layout, counts, **options)
     with timed(seconds, "loading"):
         offline = [training_episode(episode, agent) for episode in store]
@@ -127,16 +138,18 @@ def run(args: argparse.Namespace) -> int:
         checkpoint = out / "checkpoint"
         agent.save(out / "last", {})
         with timed(seconds, "selection"):
-            selected = select(
-                out / "last",
-                gather.folder,
-                updates,
-                layout=layout,
-                profile=EVALUATION_PROFILE,
-                seed=args.seed,
-                used=updates * config.online.episodes_per_update,
-                runner=runner,
-            )
+            selected = Selected(out / "last", updates, {})
+            if args.keep == "best":
+                selected = select(
+                    selected.checkpoint,
+                    gather.folder,
+                    updates,
+                    layout=layout,
+                    profile=EVALUATION_PROFILE,
+                    seed=args.seed,
+                    used=updates * config.online.episodes_per_update,
+                    runner=runner,
+                )
         agent = LS3Agent.load(selected.checkpoint, task=args.task)
         agent.save(checkpoint, {})
         seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.episodes)
