@@ -19,8 +19,10 @@ from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.observation import FrameObservation, MaskObservation
 
-ABLATIONS = ("none", "no-safe-set", "bc-safe-set")
-"""LS3 sec. 5.1: "LS3(-SS)" plans without the safe set, "LS3(BC SS)" learns it by classification."""
+ABLATIONS = ("none", "no-safe-set", "bc-safe-set", "no-constraint")
+"""LS3 sec. 5.1: "LS3(-SS)" plans without the safe set, "LS3(BC SS)" learns it by classification.
+Fig. 7: "No Constraints" plans without the constraint estimator.
+"""
 
 
 def load_setting(task: str, name: str) -> tuple[dict[str, int], LS3Config]:
@@ -59,6 +61,8 @@ def ablated(config: LS3Config, ablation: str = "none", **planner: float | int | 
     changes = {name: value for name, value in planner.items() if value is not None}
     if ablation == "no-safe-set":
         changes["use_safe_set"] = False
+    if ablation == "no-constraint":
+        changes["use_constraint"] = False
     online = replace(config.online, planner={**config.online.planner, **changes})
     return replace(config, online=online)
 

@@ -41,6 +41,7 @@ HELP = (
 )
 FILE = "ls3_baselines.yaml"
 SCALES = ("cpu", "paper")
+SETTINGS = (*SCALES, "small")
 PARTS = ("vision", "online", "sacfd", "recovery", "awac")
 LAST = 20  # episodes at the end of training
 
@@ -50,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", choices=sorted(TASKS))
     parser.add_argument("--layout", choices=sorted(LAYOUTS), help="of the cable task (open)")
     parser.add_argument(
-        "--setting", choices=SCALES, default="cpu", help=f"scale in config/training/{FILE} (cpu)"
+        "--setting", choices=SETTINGS, default="cpu", help=f"scale in config/training/{FILE} (cpu)"
     )
     parser.add_argument("--seed", type=natural, default=0, help="of data, weights and scenes (0)")
     parser.add_argument(

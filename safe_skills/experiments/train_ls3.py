@@ -69,7 +69,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--ablation",
         choices=ABLATIONS,
         default="none",
-        help="plan without the safe set, or learn it by plain classification (none)",
+        help="plan without the safe set or without the constraint, or learn the safe set by plain "
+        "classification (none)",
     )
     parser.add_argument("--horizon", type=positive, help="H of the planner, for the setting's")
     parser.add_argument("--delta_c", type=share, help="for the setting's")

@@ -43,6 +43,7 @@ def changed(one, other, place=""):
         ("none", {"horizon": None, "delta_c": None}, {}),
         ("no-safe-set", {}, {"online.planner.use_safe_set": False}),
         ("bc-safe-set", {}, {"safe_set.gamma_s": 0.0}),
+        ("no-constraint", {}, {"online.planner.use_constraint": False}),
         ("none", {"horizon": 3}, {"online.planner.horizon": 3}),
         ("none", {"delta_c": 0.5}, {"online.planner.delta_c": 0.5}),
         (
