@@ -23,6 +23,11 @@ class EncoderConfig:
         augmentation: of images as inputs and as targets. "none"; "affine": half of them moved by
             up to a tenth of their side and turned by up to 20 degrees (LS3 sec. 7.3.4); "crop": a
             random square of .8 to 1 of each one's area, enlarged (sec. 4.1).
+        pixels: what the networks see of an image, and what the reconstruction error is measured in.
+            "plain": the pixels in [0, 1] (paper). "standardized": less their mean over the training
+            frames, by their deviation, so that what moves counts and a background does not (ours).
+            "differences": of a stack, the present frame and what has changed from each frame to the
+            next, standardized, so that velocities count as much as positions (ours).
     """
 
     architecture: str = "compact"
@@ -30,6 +35,7 @@ class EncoderConfig:
     latent_dim: int = 32
     beta: float = 1e-6
     augmentation: str = "affine"
+    pixels: str = "plain"
     learning_rate: float = 1e-3
     batch_size: int = 64
     iterations: int = 3000
@@ -42,6 +48,10 @@ class EncoderConfig:
         require(
             self.augmentation in ("none", "affine", "crop"),
             f"encoder.augmentation: expected none, affine or crop, got {self.augmentation!r}",
+        )
+        require(
+            self.pixels in ("plain", "standardized", "differences"),
+            f"encoder.pixels: expected plain, standardized or differences, got {self.pixels!r}",
         )
         sizes = {"compact": (32, 64), "planet": (64,)}[self.architecture]
         require(

@@ -87,6 +87,8 @@ class EncoderLearner(Learner):
 
     def __init__(self, models: LS3Models, config: LS3Config, images: Tensor, generator) -> None:
         self.config, self.images = config.encoder, images
+        if len(images):
+            models.vae.pixels.fit(images)
         super().__init__(
             models.vae, generator, config.encoder.learning_rate, config.encoder.iterations
         )
@@ -121,9 +123,10 @@ class EncoderLearner(Learner):
     def _part(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Loss of a part of a batch, weighted by its share, and the gradients."""
         images, noise = batch
-        mean, stddev = self.module.encode(images)
-        reconstruction = self.module.decode(mean + stddev * noise)
-        loss = losses.vae_loss(images, reconstruction, mean, stddev, self.config.beta)
+        pixels = self.module.pixels(images)
+        mean, stddev = self.module.belief(pixels)
+        reconstruction = self.module.decoder(mean + stddev * noise)
+        loss = losses.vae_loss(pixels, reconstruction, mean, stddev, self.config.beta)
         loss = loss * (len(images) / self.config.batch_size)
         return loss.detach(), torch.autograd.grad(loss, self.parameters)
 

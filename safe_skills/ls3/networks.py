@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from safe_skills.ls3.config import DynamicsConfig, EncoderConfig, ValueConfig
+from safe_skills.ls3.pixels import standardization
 
 LOG_STDDEV_BOUNDS = (-8.0, 2.0)
 
@@ -59,15 +60,20 @@ class VAE(nn.Module):
             )
         self.mean = nn.Linear(width, d)
         self.log_stddev = nn.Linear(width, d)
+        self.pixels = standardization(config, channels)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and stddev (B, d) of f_enc(z | s) for images (B, C, size, size) in [0, 1]."""
-        hidden = self.trunk(images)
+        return self.belief(self.pixels(images))
+
+    def belief(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """As `encode`, for images as the network sees them (`pixels`)."""
+        hidden = self.trunk(pixels)
         return self.mean(hidden), self.log_stddev(hidden).clamp(*LOG_STDDEV_BOUNDS).exp()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Returns images (B, C, size, size) for latents (B, d)."""
-        return self.decoder(latents)
+        return self.pixels.images(self.decoder(latents))
 
 
 def _convolutions(

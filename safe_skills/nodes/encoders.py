@@ -75,7 +75,8 @@ def load_encoder(node: SkillNode, folder: Path | None = None) -> Encoder:
 
 def _error_of(agent: LS3Agent) -> Callable[[np.ndarray, np.ndarray], float]:
     masks = isinstance(agent.observation, MaskObservation)
-    if masks and agent.config.encoder.architecture == "compact":
+    encoder = agent.config.encoder
+    if masks and (encoder.architecture, encoder.pixels) == ("compact", "plain"):
         return MaskDecoder(agent).error
     return partial(reconstruction_error, agent)
 
