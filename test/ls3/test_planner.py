@@ -13,6 +13,7 @@ from safe_skills.data.settings import ConfigError
 from safe_skills.ls3.config import PlannerConfig, planner_profile
 from safe_skills.ls3.inference import Kernels
 from safe_skills.ls3.planner import Planner, PlanOutcome, WarmStart, noise_mixing
+from safe_skills.ls3.scoring import Scores
 
 STEP = 0.2
 LIMIT = np.array([0.03, 0.06])
@@ -166,6 +167,32 @@ def test_one_feasible_candidate_gives_no_nan():
 
     plan = solve(planner(World(violation=only_first)))
     assert np.isfinite(plan.actions).all()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (9, [8, 7, 6, 5]),  # of more feasible ones than elites, the best
+        (3, [2, 1, 0]),  # of fewer, all of them and nothing else
+        (1, [0, 7]),  # two at least, the second nearest to the safe set
+        (0, [7, 6, 5, 4]),
+    ],
+)
+def test_elites_are_feasible_candidates_alone(allowed, expected):
+    """Values rise with the number of a candidate; those below 8 reach the safe set ever better."""
+    controller = planner(elites=4)
+    number = torch.arange(10.0)
+    feasible = number < allowed
+    safe_set = torch.where(feasible, 0.9, torch.where(number < 8, 0.05 * number, 0.0))
+    scores = Scores(value=number, constraint=torch.zeros(10), safe_set=safe_set)
+    elites = controller._elites(scores, feasible, allowed, SMALL.delta_s)
+    assert elites.tolist() == expected
+
+
+def test_samples_beyond_the_largest_action_are_clamped_on_both_sides():
+    sampled = planner()._sampled(torch.tensor([[0.9, -0.9]]), torch.ones(1, 2), 500)
+    assert sampled.amax() == 1.0 and sampled.amin() == -1.0
+    assert (sampled == 1.0).any(0).all() and (sampled == -1.0).any(0).all()
 
 
 def test_warm_start_is_shifted_by_one_step():
