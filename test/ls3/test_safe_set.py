@@ -27,7 +27,7 @@ def fixed_point(gamma):
 
 
 def learned(gamma, **changes):
-    """f after training on demonstrations 4 -> 5, the goal, and one failure 0 -> 1 -> 2 -> 3 -> 4."""
+    """f after training on demonstrations 4 -> 5, the goal, and a failure 0 -> 1 -> 2 -> 3 -> 4."""
     replay = LatentReplay(STATES, 2, discount=0.99)
     for states in [(4, 5)] * SUCCESSES + [(0, 1, 2, 3, 4)]:
         rewards = np.full(len(states) - 1, -1.0, np.float32)
