@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from stable_baselines3 import SAC
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -136,5 +136,5 @@ def _soft_actor_critic(spaces: PixelSpaces, settings: SacfdConfig, seed: int) ->
     sac.observation_space, sac.action_space = spaces.observation, spaces.action
     sac.n_envs = 1
     sac._setup_model()
-    sac.set_logger(configure(None, []))
+    sac.set_logger(Logger(None, []))
     return sac

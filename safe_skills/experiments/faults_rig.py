@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +36,10 @@ from safe_skills.msg import (
 )
 from safe_skills.nodes import qos
 from safe_skills.nodes.conversions import nanoseconds
+from safe_skills.nodes.middleware import without_shared_memory
 from safe_skills.nodes.spinning import make_executor
 from safe_skills.nodes.who import gid_of, own_participant, participant_of
-from safe_skills.systems import NodeSpec, find_system
+from safe_skills.systems import DISCOVERY, NodeSpec, find_system
 
 RAW = "faults/raw"
 """Under this name the graph's own nodes publish what travels through here."""
@@ -192,6 +194,8 @@ class Rig:
         self.episodes = 0
         self._robot_type = ROBOTS[system]
         self._robot = None
+        os.environ.setdefault(DISCOVERY, "LOCALHOST")
+        os.environ.update(without_shared_memory(os.environ))
         self._context = rclpy.Context()
         rclpy.init(context=self._context, args=[])
         self.node = rclpy.create_node("faults", context=self._context)

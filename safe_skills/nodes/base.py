@@ -1,6 +1,7 @@
 """What every node of the graph shares: lifecycle, parameters, diagnostics, a clean exit."""
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from safe_skills.nodes import diagnostics
+from safe_skills.nodes.middleware import without_shared_memory
 from safe_skills.nodes.parameters import Param, ParameterError, resolve
 from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
 
@@ -362,6 +364,7 @@ def main_for(node_class: type[SkillNode], args: list[str] | None = None) -> int:
     Returns:
         Exit status: 0 after an orderly end, 2 for a command line that rcl does not understand.
     """
+    os.environ.update(without_shared_memory(os.environ))
     with StopSignal() as stop:
         try:
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

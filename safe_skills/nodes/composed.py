@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from safe_skills.nodes.base import SkillNode
+from safe_skills.nodes.middleware import without_shared_memory
 from safe_skills.nodes.recorder import Recorder
 from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
 from safe_skills.nodes.summary import RunLog
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     values = system.values(texts)
     config = values["config"] or str(config_file(system.config))
     os.environ[DISCOVERY] = discovery_range(values["discovery"], os.environ)
+    os.environ.update(without_shared_memory(os.environ))
     with StopSignal() as stop:
         _init(config)
         try:

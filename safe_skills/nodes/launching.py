@@ -15,6 +15,7 @@ from launch.actions import (
 from launch.events.process import ProcessExited
 from launch_ros.actions import LifecycleNode, Node
 
+from safe_skills.nodes.middleware import without_shared_memory
 from safe_skills.paths import config_file, share_dir
 from safe_skills.systems import (
     DISCOVERY,
@@ -63,7 +64,9 @@ def _argument(option: Option) -> DeclareLaunchArgument:
 
 def _find_each_other(context: LaunchContext) -> list[Action]:
     chosen = context.launch_configurations["discovery"]
-    return [SetEnvironmentVariable(DISCOVERY, discovery_range(chosen, context.environment))]
+    found = {DISCOVERY: discovery_range(chosen, context.environment)}
+    changes = {**found, **without_shared_memory({**context.environment, **found})}
+    return [SetEnvironmentVariable(name, value) for name, value in changes.items()]
 
 
 def _end_run(_event: ProcessExited, context: LaunchContext) -> list[Action]:

@@ -12,6 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from safe_skills.nodes import qos
 from safe_skills.nodes.conversions import pose_from_message
+from safe_skills.nodes.middleware import without_shared_memory
 from safe_skills.robots.pose import Pose
 from safe_skills.systems import DISCOVERY
 
@@ -39,6 +40,7 @@ class PoseReader:
 
     def __enter__(self) -> PoseReader:
         os.environ.setdefault(DISCOVERY, "LOCALHOST")
+        os.environ.update(without_shared_memory(os.environ))
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node(

@@ -18,6 +18,7 @@ except ImportError:
 from ament_index_python.packages import PackageNotFoundError
 
 from safe_skills.nodes import launching
+from safe_skills.nodes.middleware import PROFILES, without_shared_memory
 from safe_skills.systems import DISCOVERY, LAUNCH_OPTIONS, SYSTEMS, discovery_range
 
 FILES = Path(__file__).resolve().parents[2] / "launch"
@@ -55,12 +56,15 @@ def started(system, **given):
 
 @pytest.mark.parametrize("chosen", ["auto", "subnet"])
 def test_the_option_opens_discovery(chosen, monkeypatch):
-    monkeypatch.delenv(DISCOVERY)
+    for name in (DISCOVERY, *PROFILES):
+        monkeypatch.delenv(name, raising=False)
     context = LaunchContext()
     context.launch_configurations["discovery"] = chosen
     for action in description("ls3_cable").entities[-2].execute(context):
         action.execute(context)
-    assert context.environment[DISCOVERY] == discovery_range(chosen, {})
+    wanted = {DISCOVERY: discovery_range(chosen, {})}
+    for name, value in {**wanted, **without_shared_memory(wanted)}.items():
+        assert context.environment[name] == value
 
 
 def installed(name):

@@ -1,6 +1,7 @@
 """The graph as it runs for real: a process a node, over DDS; and what happens when one dies."""
 
 import json
+from pathlib import Path
 
 import pytest
 import rclpy
@@ -10,7 +11,8 @@ from processes import Processes
 from safe_skills.msg import EpisodeStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.conversions import nanoseconds
-from safe_skills.systems import SYSTEMS
+from safe_skills.nodes.middleware import PROFILES
+from safe_skills.systems import DISCOVERY, SYSTEMS
 
 SYSTEM = SYSTEMS["ls3_cable"]
 CONTROLLERS = ("camera_encoder", "cem_planner", "safety_monitor", "hardware_bridge")
@@ -79,6 +81,18 @@ def test_a_run_in_processes_of_their_own(processes, checkpoint, tmp_path):
     for name, child in graph.children.items():
         assert child.returncode == 0, (name, graph.log(name))
         assert "Traceback" not in graph.log(name)
+
+
+def test_a_node_shares_no_memory_that_its_death_could_spoil(processes, checkpoint, monkeypatch):
+    for name in PROFILES:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(DISCOVERY, "LOCALHOST")
+    graph = processes(checkpoint=str(checkpoint), episodes="0")
+    graph.start("hardware_bridge")
+    assert graph.heard_of("hardware_bridge"), graph.log("hardware_bridge")
+    bridge = graph.children["hardware_bridge"].pid
+    mapped = Path(f"/proc/{bridge}/maps").read_text()
+    assert "libfastdds" in mapped and "/dev/shm/fastdds_port" not in mapped
 
 
 @pytest.mark.slow
