@@ -85,6 +85,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-seed", type=natural, help="of the data, where runs of other seeds share it (--seed)"
     )
+    parser.add_argument(
+        "--offline",
+        type=Path,
+        metavar="RUN",
+        help="folder of a run that differs in how it plans at most (horizon, delta_c, delta_s, no "
+        "safe set): go on from what it has trained offline, in place of training that again",
+    )
     parser.add_argument("--updates", type=natural, help="online updates, in place of the setting's")
     parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
     parser.add_argument("--episodes", type=positive, default=50, help="of the evaluation (50)")
@@ -212,7 +219,9 @@ def _trained(
     """Trains the agent, and keeps the table and the learning curve up to date meanwhile."""
     reporter = PhaseReporter(out)
     with reporter.progress:
-        trainer = Trainer(agent, offline, out, args.seed, reporter, threads=args.workers)
+        trainer = Trainer(
+            agent, offline, out, args.seed, reporter, threads=args.workers, start=args.offline
+        )
         trainer.train_offline()
         for update in trainer.train_online(updates, gather):
             if update in gather.summaries:

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from safe_skills.data.latents import EpisodeLabels, LatentReplay
 from safe_skills.data.run_state import (
+    ResumeError,
     optimizer_tensors,
     part,
     read_state,
@@ -34,6 +36,8 @@ from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.learners import EncoderLearner, Learner, generator_of, latent_learners
 
 STATE = "state.safetensors"
+OFFLINE_STATE = "offline.safetensors"
+"""As it was when everything was trained offline."""
 SAVE_PERIOD = 20.0  # s between snapshots within a phase
 
 
@@ -86,6 +90,12 @@ class Trainer:
         pretrained: the agent was trained offline before: its weights stay, and only the online loop
             is run. `offline` may then be empty; a classifier of whose two labels the replay has but
             one is then left as it is, as it would learn to say that one of everything.
+        start: folder of a run that has trained offline what this one would, whose agent differs in
+            how it plans at most; this run goes on from there, to the results that it would have.
+
+    Raises:
+        ResumeError: in one line, for a state that is damaged or of another run, or where `start`
+            has none.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class Trainer:
         report_every: int = 25,
         threads: int = 2,
         pretrained: bool = False,
+        start: Path | None = None,
     ) -> None:
         self.agent, self.folder, self.seed = agent, Path(folder), seed
         self.report, self.report_every = report, report_every
@@ -128,7 +139,7 @@ class Trainer:
         self._saved = time.monotonic()
         if pretrained:
             self._skip_offline_phases()
-        self._resume()
+        self._resume(start)
 
     @property
     def _all(self) -> list[Learner]:
@@ -165,6 +176,9 @@ class Trainer:
                 self.progress.finished.append("normalization")
             self._fill_replay()
         self._side_by_side([(item.name, item, item.iterations) for item in self.learners])
+        kept = self.pretrained or (self.folder / OFFLINE_STATE).exists()
+        if not kept and not self.progress.update:
+            self._write(OFFLINE_STATE, self._offline_identity())
 
     def train_online(
         self,
@@ -290,10 +304,10 @@ class Trainer:
         with self._saving, ExitStack() as held:
             for lock in self._locks.values():
                 held.enter_context(lock)
-            self._write()
+            self._write(STATE, self._identity())
             self._saved = time.monotonic()
 
-    def _write(self) -> None:
+    def _write(self, name: str, identity: str) -> None:
         tensors = {f"model.{name}": t for name, t in self.agent.models.state_dict().items()}
         for learner in self._all:
             tensors |= learner_tensors(learner)
@@ -302,20 +316,28 @@ class Trainer:
             "progress": json.dumps(asdict(self.progress)),
             "steps": json.dumps(steps),
         }
-        write_state(self.folder / STATE, tensors, metadata, self._identity())
+        write_state(self.folder / name, tensors, metadata, identity)
 
     def _identity(self) -> str:
         """What a state must share with this run: seed, model and size of the data set."""
-        config = self.agent.config
-        model = {**config.to_dict(), "online": None}
-        if config.online.planner:
-            model["online"] = {"planner": config.online.planner}
+        planner = self.agent.config.online.planner
+        return self._offline_identity({"planner": planner} if planner else None)
+
+    def _offline_identity(self, online: dict[str, Any] | None = None) -> str:
+        """The same for a state before the first online episode, however the agent plans."""
+        model = {**self.agent.config.to_dict(), "online": online}
         frames = sum(len(item.views) for item in self.offline)
         start = {"start": self.started_from} if self.pretrained else {}
         return json.dumps({"seed": self.seed, "frames": frames, "model": model, **start})
 
-    def _resume(self) -> None:
+    def _resume(self, start: Path | None) -> None:
         tensors, metadata = read_state(self.folder / STATE, self._identity())
+        if tensors is None and start is not None:
+            tensors, metadata = read_state(start / OFFLINE_STATE, self._offline_identity())
+            if tensors is None:
+                raise ResumeError(
+                    f"expected a run that was trained offline, {start} has no {OFFLINE_STATE}"
+                )
         if tensors is None:
             return
         self.progress = Progress(**json.loads(metadata["progress"]))

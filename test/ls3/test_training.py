@@ -55,9 +55,10 @@ def agent(**changes):
     return LS3Agent(config, task="cable", layout="open", action_limit=np.array([0.03, 0.03]))
 
 
-def train(folder, report=lambda *_: None, seed=0, updates=2, threads=2):
-    learner = agent()
-    trainer = Trainer(learner, data(), folder, seed, report, report_every=1, threads=threads)
+def train(folder, report=lambda *_: None, seed=0, updates=2, threads=2, start=None, learner=None):
+    learner = learner or agent()
+    options = {"report_every": 1, "threads": threads, "start": start}
+    trainer = Trainer(learner, data(), folder, seed, report, **options)
     trainer.train_offline()
     done = list(trainer.train_online(updates, lambda update: [episode(6 + update)]))
     return learner, trainer, done
@@ -157,6 +158,31 @@ def test_the_state_of_another_run_is_refused(tmp_path):
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(ResumeError, match="damaged"):
         train(tmp_path, updates=0)
+
+
+def test_a_run_that_plans_otherwise_goes_on_from_what_another_has_trained_offline(tmp_path):
+    without = {"online": {"planner": {"use_safe_set": False}}}
+    whole, _, _ = train(tmp_path / "whole", learner=agent(**without))
+    train(tmp_path / "other")
+    phases = []
+    report = lambda phase, *_: phases.append(phase)  # noqa: E731
+    start = tmp_path / "other"
+    again, _, _ = train(tmp_path / "again", report, learner=agent(**without), start=start)
+    assert_same_weights(whole, again)
+    assert phases and all(phase.startswith("update") for phase in phases)
+    # Once begun it goes on from its own state.
+    train(tmp_path / "again", learner=agent(**without), start=tmp_path / "nowhere")
+
+
+def test_what_another_run_has_trained_is_refused_where_it_is_not_the_same(tmp_path):
+    train(tmp_path / "other", updates=0)
+    with pytest.raises(ResumeError, match="another seed"):
+        train(tmp_path / "seed", seed=1, start=tmp_path / "other")
+    with pytest.raises(ResumeError, match="another seed, configuration"):
+        learner = agent(safe_set={**SHORT["safe_set"], "gamma_s": 0.0})
+        train(tmp_path / "model", learner=learner, start=tmp_path / "other")
+    with pytest.raises(ResumeError, match="expected a run that was trained offline"):
+        train(tmp_path / "none", start=tmp_path / "nowhere")
 
 
 def test_encoder_learns_to_reconstruct(tmp_path):
