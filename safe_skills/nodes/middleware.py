@@ -17,8 +17,14 @@ from safe_skills.systems import DISCOVERY
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 """Environment variable of Fast DDS: what it takes where no profile says."""
 
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Environment variables of Fast DDS from version 3 on, and before: a file of profiles."""
+PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
+"""Environment variable of Fast DDS: a file of profiles."""
+
+OLD_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
+"""What it was called before Fast DDS 3."""
+
+OLD_DISTRIBUTIONS = ("humble", "iron", "jazzy")
+"""ROS distributions before Fast DDS 3, which do not know `PROFILES`."""
 
 STATIC_PEERS = "ROS_STATIC_PEERS"
 """Environment variable: further hosts to look for nodes on."""
@@ -33,16 +39,17 @@ def without_shared_memory(environment: Mapping[str, str]) -> dict[str, str]:
     For a `DISCOVERY` of LOCALHOST rmw_fastrtps adds shared memory to whatever Fast DDS is told, so
     that a profile takes its place, which looks for peers on this host only, too. With other
     middleware, a profile or transports of the user's own, or `STATIC_PEERS`, which that profile
-    does not know, everything stays as it is.
+    does not know, everything stays as it is; so does LOCALHOST on the distributions before Kilted.
 
     Args:
         environment: as it is before.
     """
-    told = (TRANSPORTS, *PROFILES, STATIC_PEERS)
-    if any(environment.get(name) for name in told):
+    if any(environment.get(name) for name in (TRANSPORTS, PROFILES, OLD_PROFILES, STATIC_PEERS)):
         return {}
     if not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         return {}
     if environment.get(DISCOVERY) != "LOCALHOST":
         return {TRANSPORTS: "UDPv4"}
-    return {**dict.fromkeys(PROFILES, str(config_file(LOCALHOST))), DISCOVERY: "SYSTEM_DEFAULT"}
+    if environment.get("ROS_DISTRO") in OLD_DISTRIBUTIONS:
+        return {}
+    return {PROFILES: str(config_file(LOCALHOST)), DISCOVERY: "SYSTEM_DEFAULT"}

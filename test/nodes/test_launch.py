@@ -56,7 +56,7 @@ def started(system, **given):
 
 @pytest.mark.parametrize("chosen", ["auto", "subnet"])
 def test_the_option_opens_discovery(chosen, monkeypatch):
-    for name in (DISCOVERY, *PROFILES):
+    for name in (DISCOVERY, PROFILES):
         monkeypatch.delenv(name, raising=False)
     context = LaunchContext()
     context.launch_configurations["discovery"] = chosen

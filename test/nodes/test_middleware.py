@@ -7,7 +7,13 @@ import sys
 import pytest
 
 from safe_skills.nodes import middleware
-from safe_skills.nodes.middleware import PROFILES, STATIC_PEERS, TRANSPORTS, without_shared_memory
+from safe_skills.nodes.middleware import (
+    OLD_PROFILES,
+    PROFILES,
+    STATIC_PEERS,
+    TRANSPORTS,
+    without_shared_memory,
+)
 from safe_skills.paths import config_file
 from safe_skills.systems import DISCOVERY
 
@@ -35,7 +41,11 @@ sys.exit(not heard)
 def test_this_host_alone_is_a_profile_without_shared_memory():
     made = without_shared_memory({DISCOVERY: "LOCALHOST"})
     path = str(config_file(middleware.LOCALHOST))
-    assert made == {**dict.fromkeys(PROFILES, path), DISCOVERY: "SYSTEM_DEFAULT"}
+    assert made == {PROFILES: path, DISCOVERY: "SYSTEM_DEFAULT"}
+
+
+def test_older_distributions_which_do_not_know_the_profile_stay_on_this_host():
+    assert without_shared_memory({DISCOVERY: "LOCALHOST", "ROS_DISTRO": "jazzy"}) == {}
 
 
 @pytest.mark.parametrize("wider", [{}, {DISCOVERY: "SUBNET"}, {DISCOVERY: "SYSTEM_DEFAULT"}])
@@ -43,7 +53,7 @@ def test_wider_discovery_stays_as_it_is(wider):
     assert without_shared_memory(wider) == {TRANSPORTS: "UDPv4"}
 
 
-@pytest.mark.parametrize("name", [TRANSPORTS, *PROFILES, STATIC_PEERS])
+@pytest.mark.parametrize("name", [TRANSPORTS, PROFILES, OLD_PROFILES, STATIC_PEERS])
 def test_what_the_user_says_stays(name):
     assert without_shared_memory({DISCOVERY: "LOCALHOST", name: "mine"}) == {}
 
@@ -61,7 +71,7 @@ def test_other_middleware_stays_on_this_host(monkeypatch):
 
 @pytest.mark.parametrize("range_of_tool", ["LOCALHOST", "SUBNET"])
 def test_tools_that_know_nothing_of_it_reach_the_nodes(range_of_tool):
-    told = (TRANSPORTS, *PROFILES, STATIC_PEERS, DISCOVERY)
+    told = (TRANSPORTS, PROFILES, OLD_PROFILES, STATIC_PEERS, DISCOVERY)
     plain = {name: value for name, value in os.environ.items() if name not in told}
     local = {**plain, DISCOVERY: "LOCALHOST"}
     environments = {

@@ -84,8 +84,7 @@ def test_a_run_in_processes_of_their_own(processes, checkpoint, tmp_path):
 
 
 def test_a_node_shares_no_memory_that_its_death_could_spoil(processes, checkpoint, monkeypatch):
-    for name in PROFILES:
-        monkeypatch.delenv(name)
+    monkeypatch.delenv(PROFILES)
     monkeypatch.setenv(DISCOVERY, "LOCALHOST")
     graph = processes(checkpoint=str(checkpoint), episodes="0")
     graph.start("hardware_bridge")
