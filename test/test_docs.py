@@ -21,6 +21,9 @@ from safe_skills.cli import COMMANDS
 from safe_skills.data.episodes import KINDS
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.tasks import TASKS
+from safe_skills.experiments.ls3_runs import METHODS, SWEEPS, load_scale
+from safe_skills.experiments.reproduce import FAMILIES
+from safe_skills.experiments.results import SCALES
 from safe_skills.ls3.config import PROFILES, LS3Config, PlannerConfig
 from safe_skills.nodes.base import AUTOSTART
 from safe_skills.nodes.composed import node_class
@@ -186,7 +189,7 @@ def test_every_option_of_a_command_is_named(words):
         found = [row for row in found if re.search(rf"`(safe-skills {command} )?{part}[ `]", row)]
     (row,) = found
     known = {a.option_strings[-1] for a in PARSERS[words]._actions if a.option_strings}
-    assert set(re.findall(r"`(--\w+)`", row)) == known - {"--help"}
+    assert set(re.findall(r"`(--[\w-]+)`", row)) == known - {"--help"}
 
 
 def test_commands_in_the_documents_exist_with_their_options():
@@ -340,3 +343,25 @@ def test_links_lead_to_files_and_headings():
             if anchor:
                 headings = re.findall(r"^#+ (.+)$", file.read_text(), flags=re.MULTILINE)
                 assert anchor in map(anchor_of, headings), f"{name}: {target}"
+
+
+def methods_of(sizes):
+    return ", ".join(METHODS[name].title for name in METHODS if name in sizes.methods)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_scales_of_ls3_are_described_as_they_are(scale):
+    lines = DOCS["reproducing.md"].splitlines()
+    sizes = load_scale(scale)
+    for task, own in sizes.tasks.items():
+        numbers = f"{own.updates} | {len(own.seeds)} | {methods_of(own)}"
+        assert f"| `{scale}` | {task} | `{own.setting}`, `{own.baselines}` | {numbers} |" in lines
+    sweeps = sizes.sweeps
+    values = [", ".join(map(str, getattr(sweeps, name))) for name in SWEEPS]
+    numbers = f"{sweeps.updates} | {len(sweeps.seeds)} | {' | '.join(values)}"
+    assert f"| `{scale}` | {sweeps.task} | {numbers} |" in lines
+
+
+def test_every_result_is_named():
+    named = [re.match(r"^\| `([^`]+)`", row)[1] for row in rows(DOCS["reproducing.md"])]
+    assert set(FAMILIES) == {name for name in named if name not in SCALES}

@@ -40,10 +40,10 @@ ALLOWED = {
     "experiments": ALGORITHMS | {"paths", "systems", "nodes", "msg"},
     "cli": ALGORITHMS | {"paths", "systems", "nodes", "experiments"},
 }
-# Used where they are installed. No ROS distribution carries crtk_msgs; the others make a window,
-# which a robot need not have, and rqt is there where it loads the panel.
+# Used where they are installed. No ROS distribution carries crtk_msgs; ray is for clusters; the
+# others make a window, which a robot need not have, and rqt is there where it loads the panel.
 WINDOWS = {"PyQt5", "python_qt_binding", "rqt_gui_py"}
-OPTIONAL = {"crtk_msgs"} | WINDOWS
+OPTIONAL = {"crtk_msgs", "ray"} | WINDOWS
 ROS = re.compile(r"^(rclpy|launch\w*|rosidl\w*|ament\w*|\w+_msgs|\w+_interfaces|std_srvs)$")
 
 

@@ -19,6 +19,14 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
 
 
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean of at least one value and its standard error; None of a single value."""
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) == 1:
+        return float(array[0]), None
+    return float(array.mean()), float(array.std(ddof=1) / np.sqrt(len(array)))
+
+
 def rate_interval(successes: int, trials: int) -> tuple[float, float]:
     """The 95 % Wilson interval of a rate; (0, 1) where there were no trials."""
     if trials == 0:

@@ -1,4 +1,4 @@
-"""`safe-skills evaluate TASK`: checkpoints in their environments, without ROS."""
+"""`safe-skills evaluate TASK` and `evaluate run`: checkpoints in their environments, no ROS."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ TASKS = {
         "evaluate_operation",
         "a skill prior within its bounds, or a policy over it, on the Operation tasks",
     ),
+    "run": Part("evaluate_run", "the checkpoints of a training run of LS3 or a baseline of it"),
 }
 
 

@@ -80,8 +80,15 @@ def map_figures(maps: Maps) -> dict[str, float]:
 
 
 def write_maps(path: Path, maps: Maps) -> None:
-    """Draws the four maps with obstacle, start and goal."""
+    """Writes the picture of `draw_maps`."""
     figure = Figure(figsize=(9, 7), layout="constrained")
+    draw_maps(figure, maps)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def draw_maps(figure: Figure, maps: Maps) -> None:
+    """Draws the four maps with obstacle, start and goal."""
     panels = {
         "value V [steps]": (maps.value, None),
         "goal f_G": (maps.goal, (0, 1)),
@@ -100,5 +107,3 @@ def write_maps(path: Path, maps: Maps) -> None:
         axes.plot(*START, "w+")
         axes.set_title(title)
         figure.colorbar(shown, ax=axes, shrink=0.8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)

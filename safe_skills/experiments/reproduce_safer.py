@@ -6,9 +6,6 @@ Nothing is computed here but means over seeds and sums over steps.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from safe_skills.data.files import replacing, write_json, write_text
-from safe_skills.data.provenance import revision
-from safe_skills.experiments.benchmark import machine, print_table
+from safe_skills.experiments.results import Result
 from safe_skills.experiments.safer_runs import (
     BOUNDS,
     RANKED,
@@ -28,7 +23,7 @@ from safe_skills.experiments.safer_runs import (
     Agent,
     Run,
 )
-from safe_skills.experiments.stages import Stage, read
+from safe_skills.experiments.stages import read
 
 # The paper's Table 1: mean success over its six tasks, and violations in all of them. The cautious
 # prior is not in it.
@@ -39,71 +34,6 @@ PAPER_TABLE_1 = {
     "Prior Explore": (0.017, 23100),
     "SAFER": (0.606, 2840),
 }
-
-
-@dataclass(frozen=True)
-class Result:
-    """A table or figure.
-
-    Attributes:
-        summary: what it shows.
-        stages: what has to be run.
-        rows: the result as rows of named values.
-        draw: the picture.
-    """
-
-    summary: str
-    stages: Callable[[Run], list[Stage]]
-    rows: Callable[[Run], list[dict[str, Any]]]
-    draw: Callable[[Figure, list[dict[str, Any]]], None]
-
-    def write(self, run: Run, path: Path, scale: str) -> None:
-        """Writes PATH.json, PATH.csv and PATH.png, and prints the table."""
-        rows = self.rows(run)
-        write_json(
-            path.with_suffix(".json"),
-            {
-                "result": path.name,
-                "summary": self.summary,
-                "scale": scale,
-                "sizes": vars(run.scale),
-                "rows": rows,
-                "commands": [f"safe-skills {' '.join(s.words)}" for s in self.stages(run)],
-                "machine": machine(),
-                "revision": revision(),
-            },
-        )
-        text = io.StringIO()
-        table = csv.DictWriter(text, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-        write_text(path.with_suffix(".csv"), text.getvalue())
-        figure = Figure(figsize=(8, 3.2), layout="constrained")
-        self.draw(figure, rows)
-        with replacing(path.with_suffix(".png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=120)
-        # Ends of intervals are in the files; a terminal has no room for them.
-        shown = [name for name in rows[0] if not name.endswith(("_low", "_high"))]
-        cells = [tuple(_cell(row[name]) for name in shown) for row in rows]
-        headings = tuple(_heading(name) for name in shown)
-        print_table(f"{path.name} ({scale}): {self.summary}", headings, cells)
-
-
-def _heading(name: str) -> str:
-    """A column's name, short enough for a terminal."""
-    for long, short in (
-        ("unsafe_in_", ""),
-        ("_percent", " %"),
-        ("violations", "viol."),
-        ("clean_success", "clean"),
-        ("_", " "),
-    ):
-        name = name.replace(long, short)
-    return name
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _ranking_rows(run: Run) -> list[dict[str, Any]]:

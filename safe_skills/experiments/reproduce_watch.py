@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from safe_skills.experiments.reproduce_safer import Result
+from safe_skills.experiments.results import Result
 from safe_skills.experiments.safer_runs import PRIOR_SEED, TABLE_1, Run
 from safe_skills.experiments.skill_rollout import SkillEpisode, summarize
 from safe_skills.experiments.stages import Stage, read
@@ -44,7 +43,7 @@ def watcher_stage(run: Run) -> Stage:
     """The safe set over the prior."""
     data = [stage.result for stage in run.data()]
     setting = "small" if run.scale.prior_setting == "small" else "default"
-    return _stage(
+    return Stage.of(
         run.folder / "safe-set.json",
         *("train", "safe-set", "operation", "--prior", run.checkpoint(PRIOR)),
         *("--data", *(path.with_suffix("") for path in data)),
@@ -70,7 +69,7 @@ def evaluation(run: Run, case: Case, policy: Stage | None = None, task: int = 0)
         episodes = max(1, round(PRIOR_EPISODES * run.scale.episodes))
         words += ["--allowed", ALLOWED, "--episodes", episodes]
     result = run.folder / "watch" / f"{name}.json"
-    return _stage(result, *words, "--workers", 1, after=after)
+    return Stage.of(result, *words, "--workers", 1, after=after)
 
 
 def learned(run: Run) -> list[tuple[int, Stage]]:
@@ -146,10 +145,6 @@ def draw(figure: Figure, found: list[dict[str, Any]]) -> None:
     both[0].set_ylabel("share of episodes")
     handles, labels = both[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, fontsize=7)
-
-
-def _stage(result: Path, *words: object, after: tuple[Path, ...] | list[Path] = ()) -> Stage:
-    return Stage(tuple(str(word) for word in words), result, tuple(after))
 
 
 RESULTS = {

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from safe_skills.data.settings import from_mapping
+from safe_skills.data.settings import from_mapping, require
+from safe_skills.experiments.results import SCALES
 from safe_skills.experiments.stages import Stage
 from safe_skills.paths import config_file
 
-SCALES = ("smoke", "cpu", "paper")
 PRIOR_SEED = 0
 
 
@@ -86,7 +85,8 @@ class Scale:
 
 
 def load_scale(name: str) -> Scale:
-    """Reads a scale of config/reproduce/safer.yaml."""
+    """Reads a scale of config/reproduce/safer.yaml, one of `SCALES`."""
+    require(name in SCALES, f"scale: expected one of {', '.join(SCALES)}, got {name!r}")
     scales = yaml.safe_load(config_file("reproduce/safer.yaml").read_text(encoding="utf-8"))
     return from_mapping(Scale, scales[name])
 
@@ -110,7 +110,7 @@ class Run:
             "evaluation": self.scale.evaluation_data_steps,
         }
         return [
-            _stage(
+            Stage.of(
                 self.folder / "data" / f"{tasks}.json",
                 *("collect", "operation", "--tasks", tasks, "--steps", steps, "--workers", 1),
                 *("--out", self.folder / "data" / tasks),
@@ -123,7 +123,7 @@ class Run:
         spec = PRIORS[name]
         data = [stage.result for stage in self.data()]
         start = ("--start", self.checkpoint(spec.start)) if spec.start else ()
-        return _stage(
+        return Stage.of(
             self.folder / f"{name}.json",
             *("train", spec.method, "operation"),
             *("--data", *(path.with_suffix("") for path in data)),
@@ -140,7 +140,7 @@ class Run:
 
     def calibration(self, prior: str) -> Stage:
         """The prior by itself within each eta, on the held-out tasks."""
-        return _stage(
+        return Stage.of(
             self.folder / f"calibration_{prior}.json",
             *("evaluate", "operation", "--prior", self.checkpoint(prior)),
             *("--episodes", self.scale.episodes, "--workers", 1),
@@ -151,7 +151,7 @@ class Run:
         """What an agent learns of a task."""
         folder = self.policy_folder(agent, task, seed)
         allowed = () if agent.allowed is None else ("--allowed", agent.allowed)
-        return _stage(
+        return Stage.of(
             folder.with_suffix(".json"),
             *("train", "sac", "--prior", self.checkpoint(agent.prior), "--task", task),
             *("--actions", agent.actions, *allowed),
@@ -175,7 +175,3 @@ class Run:
         priors = {agent.prior: self.prior(agent.prior) for agent in agents.values()}
         learned = [stage for agent in agents.values() for stage in self.policies(agent, task)]
         return [*self.data(), *priors.values(), *learned]
-
-
-def _stage(result: Path, *words: object, after: Sequence[Path] = ()) -> Stage:
-    return Stage(tuple(str(word) for word in words), result, tuple(after))

@@ -1,3 +1,10 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from safe_skills.experiments import stages
@@ -61,3 +68,64 @@ def test_the_command_is_the_installed_one(tmp_path):
     assert stage.command[1:] == [
         "-m", "safe_skills.cli", "train", "sac", "--json", str(tmp_path / "x.json"),
     ]  # fmt: skip
+
+
+class Recorder:
+    """Runs stages and notes it; the first that is named `stop` is interrupted."""
+
+    def __init__(self):
+        self.ran, self.cancelled = [], 0
+
+    def run(self, stage):
+        if stage.words[0] == "stop":
+            raise KeyboardInterrupt
+        self.ran.append(stage.words[0])
+        stage.run()
+
+    def cancel(self):
+        self.cancelled += 1
+
+
+def test_stages_run_where_the_runner_runs_them(tmp_path, commands):
+    runner = Recorder()
+    run_stages([made(tmp_path, "b", "a"), made(tmp_path, "a")], 2, runner)
+    assert runner.ran == ["a", "b"] and runner.cancelled == 0
+    with pytest.raises(KeyboardInterrupt):
+        run_stages([made(tmp_path, "stop")], 2, runner)
+    assert runner.cancelled == 1
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from safe_skills.experiments.stages import Stage
+
+child = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(3600)"
+Stage.command = property(lambda self: [sys.executable, "-c", child, sys.argv[1]])
+Stage((), Path(sys.argv[2])).run()
+"""
+
+
+def awaited(condition):
+    last = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.05)
+
+
+def test_a_command_ends_with_the_process_that_waits_for_it(tmp_path):
+    pid = tmp_path / "pid"
+    words = [sys.executable, "-c", PARENT, str(pid), str(tmp_path / "result.json")]
+    with subprocess.Popen(words) as parent:
+        awaited(lambda: pid.is_file() and pid.read_text())
+        status = Path("/proc") / pid.read_text() / "stat"
+        assert status.read_text().rpartition(")")[2].split()[0] in "RSD"
+        os.kill(parent.pid, signal.SIGKILL)
+
+    def gone():
+        try:
+            return status.read_text().rpartition(")")[2].split()[0] in "ZX"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    awaited(gone)
