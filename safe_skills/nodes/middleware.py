@@ -17,6 +17,9 @@ from safe_skills.systems import DISCOVERY
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 """Environment variable of Fast DDS: what it takes where no profile says."""
 
+SOCKETS = "UDPv4?sockets_size=4MB"
+"""Its value: sockets with room for a camera's whole frame."""
+
 PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
 """Environment variable of Fast DDS: a file of profiles."""
 
@@ -49,7 +52,7 @@ def without_shared_memory(environment: Mapping[str, str]) -> dict[str, str]:
     if not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         return {}
     if environment.get(DISCOVERY) != "LOCALHOST":
-        return {TRANSPORTS: "UDPv4"}
+        return {TRANSPORTS: SOCKETS}
     if environment.get("ROS_DISTRO") in OLD_DISTRIBUTIONS:
         return {}
     return {PROFILES: str(config_file(LOCALHOST)), DISCOVERY: "SYSTEM_DEFAULT"}

@@ -10,6 +10,7 @@ from safe_skills.nodes import middleware
 from safe_skills.nodes.middleware import (
     OLD_PROFILES,
     PROFILES,
+    SOCKETS,
     STATIC_PEERS,
     TRANSPORTS,
     without_shared_memory,
@@ -50,7 +51,7 @@ def test_older_distributions_which_do_not_know_the_profile_stay_on_this_host():
 
 @pytest.mark.parametrize("wider", [{}, {DISCOVERY: "SUBNET"}, {DISCOVERY: "SYSTEM_DEFAULT"}])
 def test_wider_discovery_stays_as_it_is(wider):
-    assert without_shared_memory(wider) == {TRANSPORTS: "UDPv4"}
+    assert without_shared_memory(wider) == {TRANSPORTS: SOCKETS}
 
 
 @pytest.mark.parametrize("name", [TRANSPORTS, PROFILES, OLD_PROFILES, STATIC_PEERS])
