@@ -132,12 +132,12 @@ class Job:
     layout: str
     profile: str | PlannerConfig
     seeds: tuple[int, ...]
-    threads: int
     recorded: bool = False
 
 
 def _run_job(job: Job) -> list[tuple[Episode | None, EpisodeResult]]:
-    torch.set_num_threads(job.threads)
+    # A core a process: threads that wait for each other at every product stall where others work.
+    torch.set_num_threads(1)
     agent = LS3Agent.load(job.checkpoint, task=job.task)
     env = make_env(job.task, job.layout)
     results = []
@@ -154,14 +154,13 @@ class EpisodeRunner:
     """Runs episodes of checkpoints, in this process or over several that stay.
 
     Args:
-        workers: processes; 1 runs in this one.
+        workers: processes, of one core each; 1 runs in this one.
         task: of the checkpoints.
     """
 
     def __init__(self, workers: int, task: str = "cable") -> None:
         self.workers, self.task = workers, task
         self._pool = worker_pool(workers) if workers > 1 else None
-        self._threads = max(1, torch.get_num_threads() // workers)
 
     def __enter__(self) -> EpisodeRunner:
         return self
@@ -202,7 +201,7 @@ class EpisodeRunner:
         *,
         recorded: bool = False,
     ) -> Job:
-        return Job(checkpoint, self.task, layout, profile, seeds, self._threads, recorded)
+        return Job(checkpoint, self.task, layout, profile, seeds, recorded)
 
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
