@@ -145,8 +145,10 @@ def draw_lines(axes: Axes, rows: list[Row], key: str, measure: str) -> None:
     known = rows[0].get("demo_return")
     if measure == "return" and known is not None:
         axes.axhline(known, color="grey", linestyle="--", label="demonstrations")
-    if measure != "return":
+    if measure == "success":
         axes.set_ylim(-0.02, 1.02)
+    elif measure == "violations":  # few, so that they would all lie on the axis
+        axes.set_ylim(-0.005, max(0.1, axes.get_ylim()[1]))
 
 
 def legend(figure: Figure) -> None:

@@ -72,11 +72,10 @@ class Result:
             (done if stage.result.is_file() else missing).append(stage)
         rows = self.rows(run) if self.partial or not missing else []
         if not rows:
-            expected = "some stages" if self.partial else "all stages"
+            what = "nothing to show yet" if self.partial else "expected all stages to have been run"
             first = f", the first of them {missing[0].result}" if missing else ""
             raise ResultError(
-                f"{path.name}: expected {expected} to have been run, missing {len(missing)} of "
-                f"{len(done) + len(missing)}{first}"
+                f"{path.name}: {what}, missing {len(missing)} of {len(done) + len(missing)}{first}"
             )
         values = {
             "result": path.name,
@@ -142,10 +141,7 @@ def _heading(name: str) -> str:
 def _cell(row: Row, name: str) -> str:
     """A value, with its standard error where there is one."""
     value, error = row[name], row.get(f"{name}_se")
-    return _number(value) + ("" if error is None else f" ±{_number(error)}")
-
-
-def _number(value: Any) -> str:
     if not isinstance(value, float):
         return "-" if value is None else str(value)
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+    digits = 1 if abs(value) >= 10 else 3
+    return f"{value:.{digits}f}" + ("" if error is None else f" ±{error:.{digits}f}")
