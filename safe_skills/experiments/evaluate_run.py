@@ -41,6 +41,12 @@ HELP = (
 )
 
 
+SHARED = (
+    *("episodes", "success_rate", "success_interval_95"),
+    *("violation_rate", "violation_interval_95", "mean_return"),
+)  # figures that mean the same of all methods
+
+
 class RunError(ValueError):
     """A folder that is no finished training run; the message is one line."""
 
@@ -119,10 +125,11 @@ def run(args: argparse.Namespace) -> int:
     measure = _measure_ls3 if training.method == "ls3" else _measure_baseline
     with Progress() as progress:
         bar = progress.add_task("agents", total=len(chosen))
-        found = measure(training, chosen, seeds, args.workers, lambda: progress.advance(bar))
+        measured = measure(training, chosen, seeds, args.workers, lambda: progress.advance(bar))
+    found = {n: {name: row[name] for name in SHARED} for n, row in measured.items()}
     count = training.episodes_per_update
-    titles = {f"after {updates * count} trajectories": row for updates, row in found.items()}
-    print_summaries(f"{training.method}, {training.task}", titles)
+    title = f"{training.method}, {training.task}, by trajectories"
+    print_summaries(title, {f"{n * count}": row | {"mean_steps": None} for n, row in found.items()})
     if args.json:
         rows = [{"updates": n, "trajectories": n * count, **row} for n, row in found.items()]
         written = {
