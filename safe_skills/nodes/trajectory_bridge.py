@@ -223,9 +223,11 @@ class TrajectoryBridge(Bridge):
     def _measured(self, message: JointState) -> None:
         now, invalid = time.monotonic(), ""
         try:
-            self._reading = reading_from_message(self._arm, message)
+            reading = reading_from_message(self._arm, message)
+            position = self._arm.position(reading)
+            # One that cannot be is never where the arm is told to hold.
+            self._reading = reading
             self._read_at, self._state_stamp = now, nanoseconds(message.header.stamp)
-            position = self._arm.position(self._reading)
         except ValueError as error:
             invalid = f"joint_states refused: {error}"
             self.refuse("joint_states refused", invalid)

@@ -19,6 +19,9 @@ WINDUP_MARGIN = np.array([0.01, 0.01, 0.01, 0.1])
 WORKSPACE = ((0.10, 0.29), (-0.11, 0.11), (0.005, 0.20), (-2.0, 2.0))
 """Where the set-point may be: x, y, z [m], yaw [rad]; the arm reaches all of it."""
 
+BEYOND = 0.05
+"""How far beyond its limits a joint may be measured [rad]: an arm leans on its stops."""
+
 STEP_TIME = 0.05
 """Time in which the arm is told to carry out one step [s]; a control period is 16/240 s."""
 
@@ -129,8 +132,17 @@ class Arm5(Robot[JointReading, np.ndarray]):
 
         Raises:
             ValueError: the tool does not point down, or is outside the workspace, by more than the
-                tolerance: a set-point would make it jump.
+                tolerance: a set-point would make it jump. Or a joint is beyond its limits: whole
+                turns away the tool would be in the same place.
         """
+        excess = kinematics.excess(state.joints)
+        worst = int(excess.argmax())
+        if excess[worst] > BEYOND:
+            raise ValueError(
+                f"joint state: expected {self.joint_names[worst]} within "
+                f"{kinematics.JOINT_LOW[worst]:g} to {kinematics.JOINT_HIGH[worst]:g} rad, "
+                f"got {state.joints[worst]:.4g}"
+            )
         pose = kinematics.forward(state.joints)
         tilt = math.acos(min(1.0, max(-1.0, -float(pose.rotation.as_matrix()[2, 0]))))
         if tilt > self._tilt_tolerance:

@@ -127,9 +127,9 @@ def inverse(pose: Pose, near: np.ndarray | None = None) -> np.ndarray:
             f"{_place(pose)}: the wrist would be {span:.4f} m from the shoulder, expected "
             f"{_UPPER_ARM_LENGTH - FOREARM_LENGTH:.4f} to {_UPPER_ARM_LENGTH + FOREARM_LENGTH:.4f}"
         )
-    reachable = [joints for joints in solutions if _excess(joints).max() <= _ROUNDING]
+    reachable = [joints for joints in solutions if excess(joints).max() <= _ROUNDING]
     if not reachable:
-        raise UnreachableError(_complaint(pose, min(solutions, key=lambda j: _excess(j).max())))
+        raise UnreachableError(_complaint(pose, min(solutions, key=lambda j: excess(j).max())))
     best = min(reachable, key=lambda joints: float(np.abs(joints - near).sum()))
     return np.clip(best, JOINT_LOW, JOINT_HIGH)
 
@@ -176,13 +176,14 @@ def _solutions(tool: np.ndarray, wrist: np.ndarray, waist: float) -> list[np.nda
 def _limited_turns(joints: np.ndarray, near: np.ndarray) -> np.ndarray:
     """Adds whole turns: to come near to `near`, or else to come within the limits."""
     turned = joints + 2 * math.pi * np.round((near - joints) / (2 * math.pi))
-    outside = _excess(turned) > _ROUNDING
+    outside = excess(turned) > _ROUNDING
     middle = (JOINT_LOW + JOINT_HIGH) / 2
     centred = joints + 2 * math.pi * np.round((middle - joints) / (2 * math.pi))
     return np.where(outside, centred, turned)
 
 
-def _excess(joints: np.ndarray) -> np.ndarray:
+def excess(joints: np.ndarray) -> np.ndarray:
+    """How far each joint (5,) is beyond its limits [rad]; negative within them."""
     return np.maximum(joints - JOINT_HIGH, JOINT_LOW - joints)
 
 
@@ -192,7 +193,7 @@ def _place(pose: Pose) -> str:
 
 
 def _complaint(pose: Pose, joints: np.ndarray) -> str:
-    worst = int(_excess(joints).argmax())
+    worst = int(excess(joints).argmax())
     return (
         f"{_place(pose)}: {JOINT_NAMES[worst]} would be {joints[worst]:.4f} rad, expected "
         f"{JOINT_LOW[worst]:.4f} to {JOINT_HIGH[worst]:.4f}"

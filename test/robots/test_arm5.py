@@ -87,6 +87,7 @@ def test_joints_that_cannot_be_used_are_one_line(names, positions, line):
     [
         (HOME + [0, 0, 0, -0.6, 0], "within 0.524 rad of straight down, got 0.6 rad"),
         (HOME + [1.5, 0, 0, 0, 0], "expected the tool's x within 0.065 to 0.325"),
+        (HOME + [2 * math.pi, 0, 0, 0, 0], "expected waist within -3.14 to 3.14 rad, got 6.283"),
         (HOME + [0, 0, 0, 0, 2.6], "expected the tool's yaw within -2.45 to 2.45"),
     ],
 )
