@@ -80,7 +80,9 @@ class LatentReplay:
 
     Labels of frames: `goal` (reached), `violation`, and `in_set`: on an episode that reached the
     goal, up to and including that frame (the sampled safe set S of LS3 sec. 4.2); where violations
-    do not freeze the state, from the frame after the last of them on.
+    do not freeze the state, from the frame after the last of them on. The `in_set` of an online
+    episode that neither reached the goal nor violated the constraint is undecided: it ran out of
+    time.
 
     Args:
         latent_dim: d.
@@ -104,6 +106,7 @@ class LatentReplay:
         self.beliefs = torch.empty(0, 2 * latent_dim)
         self.actions = torch.empty(0, action_dim)
         self.frame_labels = {name: torch.empty(0, dtype=torch.bool) for name in FRAME_LABELS}
+        self.decided = torch.empty(0, dtype=torch.long)  # frames whose `in_set` is
         self.successor = torch.empty(0, dtype=torch.long)  # of each frame
         self.step_frame = torch.empty(0, dtype=torch.long)  # frame at the start of each step
         self.value_frame = torch.empty(0, dtype=torch.long)  # frame of each value target
@@ -192,12 +195,14 @@ class LatentReplay:
             begin = before[-1] + 1 if len(before) and not labels.freezes else 0
             in_set[begin : last + 2] = True
         frames = torch.arange(first, first + kept + 1)
+        timed_out = labels.online and not len(reached) and not violation.any()
         beliefs = np.concatenate((mean[: kept + 1], stddev[: kept + 1]), axis=1)
         return {
             "beliefs": torch.from_numpy(beliefs),
             "goal": torch.from_numpy(np.concatenate(([False], goal[:kept]))),
             "violation": torch.from_numpy(np.concatenate(([False], violation[:kept]))),
             "in_set": torch.from_numpy(in_set),
+            "decided": frames[:0] if timed_out else frames,
             "successor": torch.cat((frames[1:], frames[-1:])),
             "step_frame": frames[:-1],
             "actions": torch.as_tensor(labels.actions[:kept], dtype=torch.float32),
@@ -262,6 +267,7 @@ class LatentReplay:
         generator: torch.Generator,
         balanced: bool = False,
         with_next: bool = False,
+        decided: bool = False,
     ) -> Frames:
         """Samples frames with one of their labels.
 
@@ -271,8 +277,9 @@ class LatentReplay:
             generator: of all draws.
             balanced: half of the batch is positive (while there are positives and negatives).
             with_next: draw the frames that followed, too.
+            decided: none whose `in_set` is undecided.
         """
-        index = self._frame_index(label, batch_size, generator, balanced)
+        index = self._frame_index(label, batch_size, generator, balanced, decided)
         labels = self.frame_labels[label][index].float()
         if not with_next:
             return Frames(self._draw(index, generator), labels)
@@ -280,11 +287,21 @@ class LatentReplay:
         return Frames(latents, labels, next_latents)
 
     def _frame_index(
-        self, label: str, batch_size: int, generator: torch.Generator, balanced: bool
+        self,
+        label: str,
+        batch_size: int,
+        generator: torch.Generator,
+        balanced: bool,
+        decided: bool,
     ) -> Tensor:
-        pools = [pool for pool in self._pools[label] if len(pool)]
+        every = self.decided if decided else self._frames
+        pools = self._pools[label]
+        if decided:
+            kept = self.frame_labels[label][every]
+            pools = every[kept], every[~kept]
+        pools = [pool for pool in pools if len(pool)]
         if not balanced or len(pools) == 1:
-            return self._drawn(self._frames, batch_size, generator)
+            return every[self._drawn(every, batch_size, generator)]
         sizes = (batch_size // 2, batch_size - batch_size // 2)
         return torch.cat(
             [

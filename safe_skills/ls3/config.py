@@ -130,11 +130,21 @@ class SafeSetConfig(ClassifierConfig):
         gamma_s: weight of the next state's probability; 0 gives the ablation "BC SS".
         target_period: updates between copies into the target network (released code); 0 makes
             the current network its own target (the paper's text).
+        timeouts: what the frames of an online episode are that neither reached the goal nor
+            violated the constraint. "outside" the safe set (paper); "undecided" are not learned
+            from: an agent that is too slow at first does not unlearn the way (ours).
     """
 
     balanced: bool = False
     gamma_s: float = 0.9
     target_period: int = 100
+    timeouts: str = "outside"
+
+    def __post_init__(self) -> None:
+        require(
+            self.timeouts in ("outside", "undecided"),
+            f"safe_set.timeouts: expected outside or undecided, got {self.timeouts!r}",
+        )
 
 
 @dataclass(frozen=True)

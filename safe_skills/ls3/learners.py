@@ -301,7 +301,12 @@ class SafeSetLearner(ClassifierLearner):
     def sample(self) -> Frames:
         """Labelled frames and those that followed."""
         return self.replay.frames(
-            self.label, self.config.batch_size, self.generator, self.config.balanced, with_next=True
+            self.label,
+            self.config.batch_size,
+            self.generator,
+            self.config.balanced,
+            with_next=True,
+            decided=self.config.timeouts == "undecided",
         )
 
     @torch.no_grad()

@@ -179,6 +179,25 @@ def test_online_failures_and_no_goal_leave_the_positives_as_they_are():
     assert set(frames[2000:].tolist()) == {4, 5, 6, 7}
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+def test_an_online_episode_that_ran_out_of_time_is_undecided(replay, balanced):
+    """What reached the goal, what violated and what no robot did online is decided."""
+    add(replay, labels([-1, 0], online=False))
+    add(replay, labels([-1, -1], online=False))
+    add(replay, labels([-1, -1], costs=[0, 1], online=True))
+    add(replay, labels([-1, 0], online=True))
+    decided = set(range(len(replay)))
+    mean = np.full((4, 3), 100.0, np.float32)
+    add(replay, labels([-1, -1, -1], online=True), mean)
+    assert set(replay.decided.tolist()) == decided and len(replay) == len(decided) + 4
+    replay.online_share = 0.5
+    seeded = torch.Generator().manual_seed(0)
+    draw = {"batch_size": 400, "generator": seeded, "balanced": balanced}
+    assert replay.frames("in_set", **draw).latents.max() > 90
+    batch = replay.frames("in_set", **draw, decided=True)
+    assert batch.latents.max() < 90 and 0 < batch.label.mean() < 1
+
+
 def test_without_freezing_the_safe_set_follows_the_last_violation_before_the_goal(replay):
     costs = [0, 1, 0, 1, 0, 0]
     item = replace(labels([-1, -1, -1, -1, -1, 0], costs, on_policy=False), freezes=False)

@@ -26,14 +26,20 @@ def fixed_point(gamma):
     return [*(in_the_set * gamma**steps for steps in (4, 3, 2, 1)), in_the_set, 1.0]
 
 
-def learned(gamma, **changes):
-    """f after training on demonstrations 4 -> 5, the goal, and a failure 0 -> 1 -> 2 -> 3 -> 4."""
+def learned(gamma, online=False, **changes):
+    """f after training on demonstrations 4 -> 5, the goal, and a failure 0 -> 1 -> 2 -> 3 -> 4.
+
+    With `online` the robot failed so itself, as it ran out of time.
+    """
     replay = LatentReplay(STATES, 2, discount=0.99)
     for states in [(4, 5)] * SUCCESSES + [(0, 1, 2, 3, 4)]:
+        failed = states[-1] == 4
         rewards = np.full(len(states) - 1, -1.0, np.float32)
-        rewards[-1] = 0.0 if states[-1] == 5 else -1.0
+        rewards[-1] = -1.0 if failed else 0.0
         actions = np.zeros((len(rewards), 2), np.float32)
-        labels = EpisodeLabels(actions, rewards, np.zeros_like(rewards), on_policy=True)
+        labels = EpisodeLabels(
+            actions, rewards, np.zeros_like(rewards), on_policy=True, online=online and failed
+        )
         latents = np.eye(STATES, dtype=np.float32)[list(states)]
         replay.add(latents, np.zeros_like(latents), labels)
     torch.manual_seed(0)
@@ -61,3 +67,13 @@ def test_states_before_the_set_are_safer_than_to_plain_classification():
     np.testing.assert_allclose(plain, [0, 0, 0, 0, SUCCESSES / (SUCCESSES + 1), 1], atol=0.06)
     assert recursive[3] > 0.7 > 0.1 > plain[3]
     assert (np.diff(recursive) > 0).all()
+
+
+def test_a_robot_that_ran_out_of_time_unlearns_the_way_unless_that_is_undecided():
+    assert learned(0.0, online=True)[4] == pytest.approx(SUCCESSES / (SUCCESSES + 1), abs=0.06)
+    assert learned(0.0, online=True, timeouts="undecided")[4] > 0.95
+
+
+def test_only_known_words_for_timeouts():
+    with pytest.raises(ValueError, match="expected outside or undecided, got 'ignored'"):
+        SafeSetConfig(timeouts="ignored")
