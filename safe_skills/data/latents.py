@@ -50,11 +50,21 @@ class Transitions:
 
 @dataclass(frozen=True)
 class ValueTargets:
-    """A batch of B steps with what is known of their value; NaN where the next value is unknown."""
+    """A batch of B steps with what is known of their value.
+
+    Attributes:
+        latents: (B, d) at the beginning of each.
+        next_latents: (B, d) k steps later.
+        rewards: (B,) discounted sum of the k rewards between.
+        discounts: (B,) gamma^k.
+        returns: (B,) to go.
+        known_next_values: (B,) value k steps later, NaN where it is unknown.
+    """
 
     latents: Tensor
     next_latents: Tensor
     rewards: Tensor
+    discounts: Tensor
     returns: Tensor
     known_next_values: Tensor
 
@@ -91,6 +101,8 @@ class LatentReplay:
         own_reward: whether a step's return counts its own reward (see `ValueConfig`).
         online_share: share of every batch that is drawn from the online episodes, once there are
             any; the rest is drawn from everything.
+        value_steps: n, steps from a value to the next one; fewer at the end of an episode and where
+            the next value is known.
     """
 
     def __init__(
@@ -100,8 +112,10 @@ class LatentReplay:
         discount: float,
         own_reward: bool = True,
         online_share: float = 0.0,
+        value_steps: int = 1,
     ) -> None:
         self.discount, self.own_reward, self.online_share = discount, own_reward, online_share
+        self.value_steps = value_steps
         # Mean and stddev side by side, so that drawing a latent reads one row.
         self.beliefs = torch.empty(0, 2 * latent_dim)
         self.actions = torch.empty(0, action_dim)
@@ -110,7 +124,9 @@ class LatentReplay:
         self.successor = torch.empty(0, dtype=torch.long)  # of each frame
         self.step_frame = torch.empty(0, dtype=torch.long)  # frame at the start of each step
         self.value_frame = torch.empty(0, dtype=torch.long)  # frame of each value target
+        self.next_value_frame = torch.empty(0, dtype=torch.long)  # and of the value it leads to
         self.rewards = torch.empty(0)
+        self.discounts = torch.empty(0)
         self.returns = torch.empty(0)
         self.known_next_values = torch.empty(0)
         self.episodes = 0
@@ -213,7 +229,7 @@ class LatentReplay:
         self, frames: Tensor, labels: EpisodeLabels, goal: np.ndarray, violation: np.ndarray
     ) -> dict[str, Tensor]:
         """Value targets of an episode; one that ends in the goal stays there, at no cost."""
-        kept = len(frames) - 1
+        kept, end = len(frames) - 1, frames[-1]
         rewards = torch.as_tensor(labels.rewards, dtype=torch.float32)
         returns = returns_to_go(rewards, self.discount, self.own_reward)[:kept]
         known = torch.full((kept,), float("nan"))
@@ -226,13 +242,28 @@ class LatentReplay:
             rewards, returns, known = (F.pad(part, (0, 1)) for part in (rewards, returns, known))
         else:
             frames = frames[:-1]
+        last = self._last_steps(known)
+        lengths = last - torch.arange(len(last)) + 1
+        powers = self.discount ** torch.arange(self.value_steps + 1, dtype=torch.float64)
+        ahead = F.pad(rewards, (0, self.value_steps - 1)).unfold(0, self.value_steps, 1)
+        taken = torch.arange(self.value_steps) < lengths[:, None]
         used = len(frames) if labels.on_policy else 0
         return {
             "value_frame": frames[:used],
-            "rewards": rewards[:used],
+            # A goal's frame that ends the episode leads to itself.
+            "next_value_frame": torch.minimum(frames[0] + last + 1, end)[:used],
+            "rewards": (ahead * taken * powers[:-1].float()).sum(1)[:used],
+            "discounts": powers[lengths].float()[:used],
             "returns": returns[:used],
-            "known_next_values": known[:used],
+            "known_next_values": known[last][:used],
         }
+
+    def _last_steps(self, known: Tensor) -> Tensor:
+        """The last of the `value_steps` steps from each on; none follows a known next value."""
+        count = len(known)
+        ends = torch.arange(count)
+        first_known = torch.where(known.isnan(), count - 1, ends).flip(0).cummin(0).values.flip(0)
+        return torch.minimum(ends + self.value_steps - 1, first_known)
 
     def has_both(self, label: str) -> bool:
         """Whether there are frames with and without one of `FRAME_LABELS`."""
@@ -251,11 +282,13 @@ class LatentReplay:
             raise ValueError("the replay has no demonstrations or online episodes to learn from")
         index = self._drawn(self.value_frame, batch_size, generator)
         frame = self.value_frame[index]
-        latents, next_latents = self._draw_pairs(frame, self.successor[frame], generator)
+        following = self.next_value_frame[index]
+        latents, next_latents = self._draw_pairs(frame, following, generator)
         return ValueTargets(
             latents=latents,
             next_latents=next_latents,
             rewards=self.rewards[index],
+            discounts=self.discounts[index],
             returns=self.returns[index],
             known_next_values=self.known_next_values[index],
         )

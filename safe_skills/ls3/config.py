@@ -91,10 +91,13 @@ class ValueConfig:
         own_reward: count r_t in the return to go, as the one-step target does. False is the
             paper's eq. 9, which starts at r_{t+1}.
         target_period: updates between copies into the target network.
+        steps: n of the targets: rewards of n steps and the value after them. The paper's is 1; more
+            carry further at once what the robot has just found, or that it went nowhere (ours).
     """
 
     members: int = 5
     hidden: tuple[int, ...] = (128, 128)
+    steps: int = 1
     discount: float = 0.99
     scale: float = 10.0
     monte_carlo_share: float = 0.5
@@ -104,6 +107,9 @@ class ValueConfig:
     batch_size: int = 128
     iterations: int = 2000
     iterations_per_update: int = 200
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, f"value.steps: expected at least 1, got {self.steps}")
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ class ValueLearner(Learner):
                 batch.rewards.view(shape),
                 next_values,
                 batch.known_next_values.view(shape),
-                config.discount,
+                batch.discounts.view(shape),
             )
         outputs = self.network.forward(batch.latents.view(*shape, -1))
         loss, gradient = losses.huber_gradient(outputs, target[..., None] / config.scale)

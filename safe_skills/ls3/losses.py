@@ -83,18 +83,18 @@ def cross_entropy_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tens
 
 
 def value_target(
-    rewards: Tensor, next_values: Tensor, known_next_values: Tensor, discount: float
+    rewards: Tensor, next_values: Tensor, known_next_values: Tensor, discount: float | Tensor
 ) -> Tensor:
-    """One-step target r_t + gamma V'(z_{t+1}) (LS3 eq. 10).
+    """One-step target r_t + gamma V'(z_{t+1}) (LS3 eq. 10), or that of k steps.
 
     There is no mask at the time limit. Where the rest of the episode is known it replaces V': 0
     in the goal, and after a violation, which freezes the state, -1 for each step that is left.
 
     Args:
-        rewards: (B,).
-        next_values: (..., B) from the target network.
+        rewards: (B,), of k steps their discounted sum.
+        next_values: (..., B) from the target network, k steps later.
         known_next_values: (B,), NaN where the target network is to be used.
-        discount: gamma.
+        discount: gamma, or (B,) gamma^k.
     """
     known = known_next_values.isnan().logical_not()
     return rewards + discount * torch.where(known, known_next_values.nan_to_num(), next_values)

@@ -128,6 +128,7 @@ class Trainer:
             config.value.discount,
             config.value.own_reward,
             config.online.share,
+            config.value.steps,
         )
         self.images = self._encoder_images()
         self.encoder = EncoderLearner(models, config, self.images, generator_of(seed, 0))

@@ -179,6 +179,41 @@ def test_online_failures_and_no_goal_leave_the_positives_as_they_are():
     assert set(frames[2000:].tolist()) == {4, 5, 6, 7}
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+@pytest.mark.parametrize(
+    ("rewards", "costs"),
+    [
+        ([-1, -1, -1, -1], None),
+        ([-1, -1, 0, 0], None),
+        ([-1, 0, -1, -1, -1], None),
+        ([-1, -1, -1, -1], [0, 0, 1, 1]),
+    ],
+    ids=["out of time", "goal at the end", "goal on the way", "violation"],
+)
+def test_a_value_leads_to_the_one_some_steps_later(rewards, costs, steps):
+    """Against a walk along the episode, one step at a time."""
+    single, several = (
+        LatentReplay(latent_dim=3, action_dim=2, discount=GAMMA, value_steps=n) for n in (1, steps)
+    )
+    for replay in (single, several):
+        add(replay, labels([-1, 0]))  # so that frames do not begin at 0
+        add(replay, labels(rewards, costs))
+    place = {int(frame): row for row, frame in enumerate(single.value_frame)}
+    for row, frame in enumerate(single.value_frame.tolist()):
+        total, discount, now = 0.0, 1.0, frame
+        for _ in range(steps):
+            at = place[now]
+            total += discount * single.rewards[at].item()
+            discount *= GAMMA
+            known, now = single.known_next_values[at], int(single.next_value_frame[at])
+            if not known.isnan() or now not in place:
+                break
+        assert several.rewards[row].item() == pytest.approx(total)
+        assert several.discounts[row].item() == pytest.approx(discount)
+        assert several.next_value_frame[row] == now
+        torch.testing.assert_close(several.known_next_values[row], known, equal_nan=True)
+
+
 @pytest.mark.parametrize("balanced", [False, True])
 def test_an_online_episode_that_ran_out_of_time_is_undecided(replay, balanced):
     """What reached the goal, what violated and what no robot did online is decided."""
