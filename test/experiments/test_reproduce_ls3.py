@@ -14,6 +14,7 @@ from safe_skills.data.settings import ConfigError
 from safe_skills.experiments import collect, evaluate, reproduce, reproduce_ls3, train
 from safe_skills.experiments.ls3_curves import curve
 from safe_skills.experiments.ls3_runs import METHODS, SWEEPS, Run, load_scale, run_folder
+from safe_skills.experiments.ls3_settings import load_setting
 from safe_skills.experiments.reproduce_ls3 import PAPER, RESULTS, TABLE_METHODS
 from safe_skills.experiments.results import SCALES
 
@@ -168,24 +169,26 @@ def test_a_sweep_reads_its_own_value_from_the_longer_run(run, tmp_path):
     assert sum("--delta_c" in line for line in found["missing"]) == 2
 
 
-@pytest.mark.parametrize(("name", "own"), [("delta_c", 0.2), ("delta_s", 0.8), ("horizon", 5)])
+@pytest.mark.parametrize(("name", "own"), [("delta_c", 0.2), ("delta_s", 0.8), ("horizon", 8)])
 def test_the_values_of_a_sweep_are_run_once_each_and_the_settings_own_is_among_them(run, name, own):
     values = run.values(name)
     assert len(values) == 4 and own in values
     stages = [stage for value in values for stage in run.sweep(name, value)]
     assert [stage for stage in stages if stage == run.training("ls3", "navigation", 0)]
     assert len({stage.result for stage in stages}) == 4
-    (stage,) = run.sweep(name, values[-1])
-    text = f"{values[-1]:g}"
+    other = [value for value in values if value not in (own, "none")][0]
+    (stage,) = run.sweep(name, other)
+    text = f"{other:g}"
     assert run_folder(stage).name == f"ls3_navigation_{name}-{text}_0"
     assert f"--{name} {text} " in stage.line
 
 
 def test_the_commands_are_those_of_the_documents(tmp_path):
     run = Run(load_scale("cpu"), Path("F"))
+    counts, _ = load_setting("pushing", "default")
     assert run.data("pushing").line == (
-        "safe-skills collect pushing --demos 100 --random 100 --seed 0 --workers 1 "
-        "--out F/data/pushing"
+        f"safe-skills collect pushing --demos {counts['demos']} --random {counts['random']} "
+        "--seed 0 --workers 1 --out F/data/pushing"
     )
     stage = run.training("ls3-no-safe-set", "navigation", 2)
     assert stage.result == Path("F/runs/ls3-no-safe-set_navigation_2.json")
