@@ -69,6 +69,7 @@ class Ring:
         self._now = entry.received
         if entry.size > self.max_bytes:
             self.squeezed += 1
+            self.forget(entry.received)
             return
         if entry.channel in self._latched:
             self._newest[entry.channel] = entry

@@ -1,7 +1,7 @@
 """The ring never exceeds its bounds and never loses what is within them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from safe_skills.data.ring import OVERHEAD, Entry, Ring
@@ -20,6 +20,8 @@ def entries_of(messages):
     return made
 
 
+@example([(0, 0, 0), (0, 1, SECOND + 1)], OVERHEAD, 1, False)
+@example([(0, 0, 0), (0, 1, SECOND + 1)], OVERHEAD, 1, True)
 @settings(max_examples=200, deadline=None)
 @given(MESSAGES, st.integers(OVERHEAD, 6000), st.integers(1, 8), st.booleans())
 def test_it_never_exceeds_its_bounds_and_keeps_what_is_within(messages, max_bytes, seconds, latch):
@@ -32,11 +34,11 @@ def test_it_never_exceeds_its_bounds_and_keeps_what_is_within(messages, max_byte
         assert ring.bytes == sum(one.size for one in held) <= max_bytes
         assert len(ring) == len(held)
         beyond = [one for one in held if now - one.received > seconds * SECOND]
+        fitting = [one for one in sent[:count] if one.size <= max_bytes]
         # Beyond its age there is at most the last message of the latched channel.
         assert not beyond or latch
-        assert beyond in ([], [one for one in sent[:count] if one.channel == 0][-1:])
+        assert beyond in ([], [one for one in fitting if one.channel == 0][-1:])
         # What is held is a whole stretch of what came last, and as much as the bytes allow.
-        fitting = [one for one in sent[:count] if one.size <= max_bytes]
         lone = held[:1] if latch and held[:1] and held[0].channel == 0 else []
         stretch = held
         if stretch != fitting[len(fitting) - len(stretch) :]:

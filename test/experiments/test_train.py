@@ -112,7 +112,7 @@ def test_shipped_settings_are_valid_and_the_papers():
 
 
 def test_unknown_settings_are_one_clear_line(capsys):
-    line = "unknown setting 'fast'; known: default, brief, wide, paper"
+    line = "unknown setting 'fast'; known: default, brief, wide, small, paper"
     with pytest.raises(ConfigError, match=line):
         load_setting("cable", "fast")
     assert cli.main(["train", "ls3", "cable", "--setting", "fast"]) == 2
