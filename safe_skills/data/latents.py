@@ -328,12 +328,8 @@ class LatentReplay:
         decided: bool,
     ) -> Tensor:
         every = self.decided if decided else self._frames
-        pools = self._pools[label]
-        if decided:
-            kept = self.frame_labels[label][every]
-            pools = every[kept], every[~kept]
-        pools = [pool for pool in pools if len(pool)]
-        if not balanced or len(pools) == 1:
+        pools = self._filled_pools(label, decided) if balanced else []
+        if len(pools) < 2:
             return every[self._drawn(every, batch_size, generator)]
         sizes = (batch_size // 2, batch_size - batch_size // 2)
         return torch.cat(
@@ -342,6 +338,14 @@ class LatentReplay:
                 for pool, size in zip(pools, sizes, strict=True)
             ]
         )
+
+    def _filled_pools(self, label: str, decided: bool) -> list[Tensor]:
+        """The frames with and without a label, each where there are any."""
+        pools = self._pools[label]
+        if decided:
+            positive = self.frame_labels[label][self.decided]
+            pools = self.decided[positive], self.decided[~positive]
+        return [pool for pool in pools if len(pool)]
 
     def _drawn(self, frames: Tensor, size: int, generator: torch.Generator) -> Tensor:
         """Random places (size,) in ascending `frames`, the wanted share in the online ones."""

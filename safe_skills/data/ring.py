@@ -65,22 +65,15 @@ class Ring:
 
     def add(self, entry: Entry) -> None:
         """Take a message; one that is larger than the ring is left out."""
-        # A clock that is set back must not make everything seem new for hours.
-        self._now = entry.received
         if entry.size > self.max_bytes:
             self.squeezed += 1
-            self.forget(entry.received)
-            return
-        if entry.channel in self._latched:
-            self._newest[entry.channel] = entry
-            if (old := self._kept.pop(entry.channel, None)) is not None:
-                self.bytes -= old.size
-        self._entries.append(entry)
-        self.bytes += entry.size
+        else:
+            self._keep(entry)
         self.forget(entry.received)
 
     def forget(self, now: int) -> None:
         """Let go of what is too old at `now` [ns], or too much."""
+        # A clock that is set back must not make everything seem new for hours.
         self._now = now
         # Where the clock was set back, entries are from the future: they are as good as too old.
         while self._entries and abs(now - self._entries[0].received) > self.span:
@@ -106,6 +99,14 @@ class Ring:
     def seconds(self) -> float:
         """Time that it covers at present."""
         return 1e-9 * max(self._now - self._entries[0].received, 0) if self._entries else 0.0
+
+    def _keep(self, entry: Entry) -> None:
+        if entry.channel in self._latched:
+            self._newest[entry.channel] = entry
+            if (old := self._kept.pop(entry.channel, None)) is not None:
+                self.bytes -= old.size
+        self._entries.append(entry)
+        self.bytes += entry.size
 
     def _kept_bytes(self) -> int:
         return sum(entry.size for entry in self._kept.values())

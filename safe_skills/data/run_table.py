@@ -15,6 +15,7 @@ from safe_skills.data.files import write_text
 from safe_skills.data.statistics import rate_interval
 
 EPISODES = "episodes.csv"
+LAST = 20  # episodes at the end of a training, of which figures are given apart
 
 
 class RunTableError(ValueError):

@@ -6,7 +6,7 @@ LS3 sec. 7.4 and fig. 6: success over training, of policies that do not learn me
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,9 +123,13 @@ def run(args: argparse.Namespace) -> int:
     seeds = range(args.seed, args.seed + args.episodes)
     chosen = training.chosen(args.every)
     measure = _measure_ls3 if training.method == "ls3" else _measure_baseline
+    measured = {}
     with Progress() as progress:
         bar = progress.add_task("agents", total=len(chosen))
-        measured = measure(training, chosen, seeds, args.workers, lambda: progress.advance(bar))
+        rows = measure(training, list(chosen.values()), seeds, args.workers)
+        for updates, row in zip(chosen, rows, strict=True):
+            measured[updates] = row
+            progress.advance(bar)
     found = {n: {name: row[name] for name in SHARED} for n, row in measured.items()}
     count = training.episodes_per_update
     title = f"{training.method}, {training.task}, by trajectories"
@@ -145,47 +149,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-# What is called when an agent has been measured.
-Done = Callable[[], None]
-
-
 def _measure_ls3(
-    training: TrainingRun,
-    chosen: Mapping[int, Path],
-    seeds: Sequence[int],
-    workers: int,
-    done: Done,
-) -> dict[int, dict[str, Any]]:
+    training: TrainingRun, folders: Sequence[Path], seeds: Sequence[int], workers: int
+) -> Iterator[dict[str, Any]]:
     """Figures of LS3's agents, with the planner that gathered the run's episodes."""
-    found = {}
     with EpisodeRunner(workers, training.task) as runner:
-        for updates, folder in chosen.items():
+        for folder in folders:
             profile = LS3Agent.load(folder, task=training.task).config.online.profile
-            found[updates], _ = evaluate_checkpoint(folder, training.layout, profile, seeds, runner)
-            done()
-    return found
+            figures_of, _ = evaluate_checkpoint(folder, training.layout, profile, seeds, runner)
+            yield figures_of
 
 
 def _measure_baseline(
-    training: TrainingRun,
-    chosen: Mapping[int, Path],
-    seeds: Sequence[int],
-    workers: int,
-    done: Done,
-) -> dict[int, dict[str, Any]]:
+    training: TrainingRun, folders: Sequence[Path], seeds: Sequence[int], workers: int
+) -> Iterator[dict[str, Any]]:
     """Figures of a baseline's agents without exploration."""
     one = partial(_play, training.task, training.layout, tuple(seeds))
-    pool = worker_pool(workers) if workers > 1 else None
-    found = {}
+    if workers == 1:
+        yield from map(one, folders)
+        return
+    pool = worker_pool(workers)
     try:
-        rows = (pool.map if pool else map)(one, chosen.values())
-        for updates, row in zip(chosen, rows, strict=True):
-            found[updates] = row
-            done()
+        yield from pool.map(one, folders)
     finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
-    return found
+        pool.shutdown(cancel_futures=True)
 
 
 def _play(task: str, layout: str, seeds: Sequence[int], folder: Path) -> dict[str, Any]:

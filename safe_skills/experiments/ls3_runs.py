@@ -7,15 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from safe_skills.data.settings import from_mapping, require
 from safe_skills.envs.tasks import TASKS
 from safe_skills.experiments.ls3_settings import load_setting
-from safe_skills.experiments.results import SCALES
+from safe_skills.experiments.results import load_section
 from safe_skills.experiments.stages import Stage
 from safe_skills.ls3.config import LS3Config, planner_profile
-from safe_skills.paths import config_file
 
 DATA_SEED = 0
 
@@ -104,9 +101,7 @@ def load_scale(name: str) -> Scale:
     Raises:
         ConfigError: there is none, or it says what does not go together.
     """
-    require(name in SCALES, f"scale: expected one of {', '.join(SCALES)}, got {name!r}")
-    text = config_file("reproduce/ls3.yaml").read_text(encoding="utf-8")
-    values = yaml.safe_load(text)[name]
+    values = load_section("ls3.yaml", name)
     tasks = {
         task: from_mapping(TaskScale, sizes, f"tasks.{task}")
         for task, sizes in values["tasks"].items()

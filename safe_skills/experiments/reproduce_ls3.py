@@ -5,13 +5,14 @@ Nothing is computed here but means over trajectories and seeds, and standard err
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from safe_skills.data.run_table import LAST
 from safe_skills.experiments.ls3_curves import (
     MEASURES,
     SIMULATED,
@@ -34,7 +35,6 @@ from safe_skills.ls3.agent import LS3Agent
 
 TABLE_METHODS = ("sacfd", "awac", "recovery", "ls3-no-safe-set", "ls3")
 CABLE = ("cable",)
-LAST = 20  # trajectories at the end of training
 # The paper's tables: mean and standard error over ten seeds, of all trajectories of training, for
 # `TABLE_METHODS`.
 PAPER_SUCCESS = {
@@ -157,14 +157,22 @@ def _table(measure: str, what: str) -> Result:
     )
 
 
+def _curves(
+    summary: str,
+    stages: Callable[[Run], list[Stage]],
+    rows: Callable[[Run], list[Row]],
+    draw: Callable[[Figure, list[Row]], None],
+    curve: tuple[str, ...] = ("task", "method"),
+) -> Result:
+    return Result(summary, stages, rows, draw, partial=True, size=(11, 3.2), curve=curve)
+
+
 def _sweep_figure(name: str, what: str) -> Result:
-    return Result(
+    return _curves(
         f"LS3's return, success and violations over training, by {what}",
         partial(_sweep, name=name),
         partial(sweep_rows, name=name),
         partial(draw_measures, key=name),
-        partial=True,
-        size=(11, 3.2),
         curve=(name,),
     )
 
@@ -180,32 +188,23 @@ RESULTS = {
         partial=True,
         size=(9, 7),
     ),
-    "ls3-fig4": Result(
+    "ls3-fig4": _curves(
         "return over training of all methods on the simulated tasks",
         lambda run: _learning(run, list(METHODS), SIMULATED),
         partial(learning_rows, tasks=SIMULATED),
         partial(draw_tasks, measure="return"),
-        partial=True,
-        size=(11, 3.2),
-        curve=("task", "method"),
     ),
-    "ls3-fig5": Result(
+    "ls3-fig5": _curves(
         "return, success and violations over training on the cable",
         lambda run: _learning(run, list(METHODS), CABLE),
         partial(learning_rows, tasks=CABLE),
         partial(draw_measures, key="method"),
-        partial=True,
-        size=(11, 3.2),
-        curve=("task", "method"),
     ),
-    "ls3-fig6": Result(
+    "ls3-fig6": _curves(
         "success of the agents on the way through training, without exploration",
         _checkpoints,
         checkpoint_rows,
         partial(draw_tasks, measure="success"),
-        partial=True,
-        size=(11, 3.2),
-        curve=("task", "method"),
     ),
     "ls3-fig7": _sweep_figure("delta_c", "delta_C; none plans without the constraint"),
     "ls3-fig8": _sweep_figure("delta_s", "delta_S"),

@@ -9,15 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import yaml
 from matplotlib.figure import Figure
 
 from safe_skills.data.files import replacing, write_json, write_text
 from safe_skills.data.provenance import revision
-from safe_skills.data.settings import plain
+from safe_skills.data.settings import plain, require
 from safe_skills.experiments.benchmark import machine, print_table
 from safe_skills.experiments.stages import Stage
+from safe_skills.paths import config_file
 
-SCALES = ("smoke", "cpu", "paper")
+SCALES = ("smoke", "cpu", "paper")  # sections of the files in config/reproduce
 WIDTH = 100  # characters of a printed table, at least
 
 Row = dict[str, Any]
@@ -25,6 +27,16 @@ Row = dict[str, Any]
 
 class ResultError(ValueError):
     """A result that cannot be put together; the message is one line."""
+
+
+def load_section(file: str, scale: str) -> dict[str, Any]:
+    """Reads the section of a scale in a file of config/reproduce.
+
+    Raises:
+        ConfigError: the scale is none of `SCALES`.
+    """
+    require(scale in SCALES, f"scale: expected one of {', '.join(SCALES)}, got {scale!r}")
+    return yaml.safe_load(config_file(f"reproduce/{file}").read_text(encoding="utf-8"))[scale]
 
 
 class Run(Protocol):

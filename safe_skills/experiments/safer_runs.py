@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from safe_skills.data.settings import from_mapping, require
-from safe_skills.experiments.results import SCALES
+from safe_skills.data.settings import from_mapping
+from safe_skills.experiments.results import load_section
 from safe_skills.experiments.stages import Stage
-from safe_skills.paths import config_file
 
 PRIOR_SEED = 0
 
@@ -86,9 +83,7 @@ class Scale:
 
 def load_scale(name: str) -> Scale:
     """Reads a scale of config/reproduce/safer.yaml, one of `SCALES`."""
-    require(name in SCALES, f"scale: expected one of {', '.join(SCALES)}, got {name!r}")
-    scales = yaml.safe_load(config_file("reproduce/safer.yaml").read_text(encoding="utf-8"))
-    return from_mapping(Scale, scales[name])
+    return from_mapping(Scale, load_section("safer.yaml", name))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from safe_skills.baselines.run import BaselineRun
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED, EpisodeError, EpisodeStore
 from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
-from safe_skills.data.run_table import figures
+from safe_skills.data.run_table import LAST, figures
 from safe_skills.data.settings import from_mapping
 from safe_skills.data.vision import MaskConfig, cable_mask
 from safe_skills.envs.cable_layouts import LAYOUTS
@@ -43,7 +43,6 @@ FILE = "ls3_baselines.yaml"
 SCALES = ("cpu", "paper")
 SETTINGS = (*SCALES, "small")
 PARTS = ("vision", "online", "sacfd", "recovery", "awac")
-LAST = 20  # episodes at the end of training
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

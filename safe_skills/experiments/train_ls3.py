@@ -14,7 +14,7 @@ from rich.console import Console
 from safe_skills.data.episodes import FIRST_EVALUATION_SEED, Episode
 from safe_skills.data.files import write_json
 from safe_skills.data.provenance import revision
-from safe_skills.data.run_table import EPISODES, EpisodeRow, figures, write_episodes
+from safe_skills.data.run_table import EPISODES, LAST, EpisodeRow, figures, write_episodes
 from safe_skills.data.surprise import SurpriseError
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.tasks import TASKS, find_task
@@ -54,7 +54,6 @@ PARTS = (
     *("pictures", "all"),
 )  # of a run's time; the learners from dynamics to goal run side by side
 EVALUATION_PROFILE = "realtime"
-LAST = 20  # episodes at the end of training
 SHOWN = 3  # episodes in the GIF
 
 

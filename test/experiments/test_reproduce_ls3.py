@@ -209,16 +209,6 @@ def test_the_commands_are_those_of_the_documents(tmp_path):
     )
 
 
-def test_stages_need_only_what_other_stages_make():
-    for scale in SCALES:
-        run = Run(load_scale(scale), Path("runs"))
-        for result in RESULTS.values():
-            stages = result.stages(run)
-            made = [stage.result for stage in stages]
-            assert made and len(set(made)) == len(made)
-            assert {need for stage in stages for need in stage.after} <= set(made)
-
-
 @pytest.mark.parametrize("module", [collect, train, evaluate])
 def test_commands_have_known_options(module):
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
