@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -34,9 +34,14 @@ def write_state(
 
 
 def read_state(
-    path: Path | str, identity: str
+    path: Path | str, identity: str, read_identity: Callable[[str], str] = str
 ) -> tuple[dict[str, Tensor], dict[str, str]] | tuple[None, None]:
     """Reads a state's tensors and metadata; None and None where there is no file.
+
+    Args:
+        path: the file.
+        identity: what it must have been written with.
+        read_identity: makes of an identity that was written what it would be today.
 
     Raises:
         ResumeError: in one line, for a file that is damaged or of another identity.
@@ -50,7 +55,7 @@ def read_state(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ResumeError(f"{path} is damaged ({error}); remove it to start again") from None
-    if metadata.get("identity") != identity:
+    if read_identity(metadata.get("identity", "")) != identity:
         raise ResumeError(
             f"{path} was written with another seed, configuration or data set; "
             f"choose another folder or remove it to start again"

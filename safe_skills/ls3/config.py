@@ -93,6 +93,7 @@ class ValueConfig:
         target_period: updates between copies into the target network.
         steps: n of the targets: rewards of n steps and the value after them. The paper's is 1; more
             carry further at once what the robot has just found, or that it went nowhere (ours).
+        noise: see `ClassifierConfig`.
     """
 
     members: int = 5
@@ -107,9 +108,11 @@ class ValueConfig:
     batch_size: int = 128
     iterations: int = 2000
     iterations_per_update: int = 200
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"value.steps: expected at least 1, got {self.steps}")
+        require(self.noise >= 0, f"value.noise: expected at least 0, got {self.noise}")
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class ClassifierConfig:
 
     Attributes:
         balanced: draw half of each batch from the positives. The paper samples uniformly.
+        noise: standard deviation of what is added to latents in training, whose spread is 1. What
+            is learned from few frames of a kind then also holds around them (ours).
     """
 
     hidden: tuple[int, ...] = (128, 128)
@@ -126,6 +131,10 @@ class ClassifierConfig:
     batch_size: int = 256
     iterations: int = 1500
     iterations_per_update: int = 75
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.noise >= 0, f"noise: expected at least 0, got {self.noise}")
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,7 @@ class SafeSetConfig(ClassifierConfig):
     timeouts: str = "outside"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.timeouts in ("outside", "undecided"),
             f"safe_set.timeouts: expected outside or undecided, got {self.timeouts!r}",

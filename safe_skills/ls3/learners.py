@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,6 +62,12 @@ class Learner(ABC):
     @abstractmethod
     def sample(self) -> Any:
         """Draws a batch."""
+
+    def blurred(self, latents: Tensor, noise: float) -> Tensor:
+        """Latents with noise of a standard deviation added; at 0 nothing is drawn."""
+        if not noise:
+            return latents
+        return latents + noise * torch.randn(latents.shape, generator=self.generator)
 
     @abstractmethod
     def gradient(self, batch: Any) -> Tensor:
@@ -208,9 +215,9 @@ class ValueLearner(Learner):
 
     def sample(self) -> ValueTargets:
         """Steps of all members, one member's after the other's."""
-        return self.replay.value_targets(
-            self.config.members * self.config.batch_size, self.generator
-        )
+        config = self.config
+        batch = self.replay.value_targets(config.members * config.batch_size, self.generator)
+        return replace(batch, latents=self.blurred(batch.latents, config.noise))
 
     def gradient(self, batch: ValueTargets) -> Tensor:
         """Huber loss to the target, in units of the network's output."""
@@ -264,9 +271,14 @@ class ClassifierLearner(Learner):
 
     def sample(self) -> Frames:
         """Labelled frames."""
-        return self.replay.frames(
-            self.label, self.config.batch_size, self.generator, self.config.balanced
+        return self._frames()
+
+    def _frames(self, **options: bool) -> Frames:
+        config = self.config
+        batch = self.replay.frames(
+            self.label, config.batch_size, self.generator, config.balanced, **options
         )
+        return replace(batch, latents=self.blurred(batch.latents, config.noise))
 
     def target_of(self, batch: Frames) -> Tensor:
         """(B,) what the probabilities should be."""
@@ -300,14 +312,7 @@ class SafeSetLearner(ClassifierLearner):
 
     def sample(self) -> Frames:
         """Labelled frames and those that followed."""
-        return self.replay.frames(
-            self.label,
-            self.config.batch_size,
-            self.generator,
-            self.config.balanced,
-            with_next=True,
-            decided=self.config.timeouts == "undecided",
-        )
+        return self._frames(with_next=True, decided=self.config.timeouts == "undecided")
 
     @torch.no_grad()
     def target_of(self, batch: Frames) -> Tensor:

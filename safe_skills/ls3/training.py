@@ -33,6 +33,7 @@ from safe_skills.data.run_state import (
 )
 from safe_skills.data.threads import torch_threads
 from safe_skills.ls3.agent import LS3Agent
+from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.learners import EncoderLearner, Learner, generator_of, latent_learners
 
 STATE = "state.safetensors"
@@ -332,9 +333,11 @@ class Trainer:
         return json.dumps({"seed": self.seed, "frames": frames, "model": model, **start})
 
     def _resume(self, start: Path | None) -> None:
-        tensors, metadata = read_state(self.folder / STATE, self._identity())
+        tensors, metadata = read_state(self.folder / STATE, self._identity(), _of_today)
         if tensors is None and start is not None:
-            tensors, metadata = read_state(start / OFFLINE_STATE, self._offline_identity())
+            tensors, metadata = read_state(
+                start / OFFLINE_STATE, self._offline_identity(), _of_today
+            )
             if tensors is None:
                 raise ResumeError(
                     f"expected a run that was trained offline, {start} has no {OFFLINE_STATE}"
@@ -349,6 +352,16 @@ class Trainer:
             restore_learner(learner, part(tensors, f"{learner.name}."))
         if "normalization" in self.progress.finished:
             self._fill_replay()
+
+
+def _of_today(identity: str) -> str:
+    """An identity whose settings are all there: those that came later had their defaults."""
+    try:
+        told = json.loads(identity)
+        known = LS3Config.from_dict({**told["model"], "online": {}}).to_dict()
+        return json.dumps({**told, "model": {**known, "online": told["model"]["online"]}})
+    except (ValueError, KeyError, TypeError):
+        return identity
 
 
 def _as_bytes(images: np.ndarray) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Training on a toy: a bar that moves in an image; interrupted, resumed, refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from safe_skills.data.latents import EpisodeLabels
 from safe_skills.data.run_state import ResumeError
@@ -158,6 +161,28 @@ def test_the_state_of_another_run_is_refused(tmp_path):
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(ResumeError, match="damaged"):
         train(tmp_path, updates=0)
+
+
+def written_as_if_without(path, part, setting):
+    """Rewrites a state as the package would have before a setting existed."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    identity = json.loads(metadata["identity"])
+    del identity["model"][part][setting]
+    save_file(tensors, path, {**metadata, "identity": json.dumps(identity)})
+
+
+def test_a_state_from_before_a_setting_existed_goes_on_with_its_default(tmp_path):
+    whole, _, _ = train(tmp_path / "whole")
+    train(tmp_path / "old", updates=1)
+    written_as_if_without(tmp_path / "old" / training.STATE, "constraint", "noise")
+    again, _, _ = train(tmp_path / "old")
+    assert_same_weights(whole, again)
+    written_as_if_without(tmp_path / "old" / training.STATE, "constraint", "noise")
+    noisy = agent(constraint={**SHORT["constraint"], "noise": 0.1})
+    with pytest.raises(ResumeError, match="another seed, configuration"):
+        train(tmp_path / "old", learner=noisy)
 
 
 def test_a_run_that_plans_otherwise_goes_on_from_what_another_has_trained_offline(tmp_path):
