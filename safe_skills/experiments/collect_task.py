@@ -20,7 +20,12 @@ from safe_skills.envs.navigation_policies import (
     NavigationRandomWalk,
 )
 from safe_skills.envs.pushing_policies import NOISE as PUSHING_NOISE
-from safe_skills.envs.pushing_policies import PushingDemonstrator, PushingOutburst
+from safe_skills.envs.pushing_policies import (
+    VARIED_NOISE,
+    PushingDemonstrator,
+    PushingOutburst,
+    VariedPushingDemonstrator,
+)
 from safe_skills.envs.reacher_policies import (
     RANDOM_STEPS,
     ReacherConstraintSeeker,
@@ -104,6 +109,10 @@ SOURCES: dict[str, dict[str, Source]] = {
         "random": Source(PushingOutburst, "random and violating episodes", noise=0.0),
     },
 }
+VARIED = {
+    "pushing": Source(VariedPushingDemonstrator, "varied demonstrations", noise=VARIED_NOISE),
+}
+"""Demonstrations that show more than a task's plain ones, where there are such."""
 
 
 class Job(NamedTuple):
@@ -113,11 +122,12 @@ class Job(NamedTuple):
     task: str
     noise: float
     unfiltered: bool
+    varied: bool = False
 
     @property
     def source(self) -> Source:
         """Where its episodes come from."""
-        return SOURCES[self.task][self.shard.kind]
+        return VARIED[self.task] if self.varied else SOURCES[self.task][self.shard.kind]
 
     @property
     def policy_name(self) -> str:
@@ -154,9 +164,15 @@ class Command:
         parser.add_argument(
             "--noise",
             type=share,
-            default=noise,
             help=f"of the demonstrator, in shares of the largest action ({noise:g})",
         )
+        if self.task in VARIED:
+            parser.add_argument(
+                "--varied",
+                action="store_true",
+                help="demonstrations with mistakes that are mended, in any order, with noise "
+                f"{VARIED[self.task].noise:g}",
+            )
         parser.add_argument(
             "--unfiltered",
             action="store_true",
@@ -169,6 +185,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Collects and prints what there is now."""
+        varied = getattr(args, "varied", False)
         store = collect_task(
             args.out,
             self.task,
@@ -178,12 +195,18 @@ class Command:
             progress=True,
             noise=args.noise,
             unfiltered=args.unfiltered,
+            varied=varied,
         )
         summary = summarize(store)
         reference = {kind: source.reference_return for kind, source in SOURCES[self.task].items()}
         Console().print(summary_table(summary, reference))
         if args.json:
-            about = {"task": self.task, "seed": args.seed, "noise": args.noise}
+            about = {
+                "task": self.task,
+                "seed": args.seed,
+                "noise": demonstrator_noise(self.task, varied, args.noise),
+            }
+            about |= {"varied": True} if varied else {}
             write_json(args.json, {**about, "unfiltered": args.unfiltered, "kinds": summary})
         return 0
 
@@ -198,6 +221,7 @@ def collect_task(
     progress: bool = False,
     noise: float | None = None,
     unfiltered: bool = False,
+    varied: bool = False,
 ) -> EpisodeStore:
     """Collects episodes of a task into a folder, or completes what is there.
 
@@ -215,6 +239,7 @@ def collect_task(
         progress: show a progress bar.
         noise: of the demonstrator, in shares of the largest action; None: that of `SOURCES`.
         unfiltered: keep every demonstration, as the reference code does.
+        varied: the demonstrations are those of `VARIED`.
 
     Raises:
         ValueError: a task or a kind of episode that does not exist.
@@ -228,16 +253,23 @@ def collect_task(
     if unknown:
         raise ValueError(f"counts: expected some of {sorted(sources)}, got {unknown}")
     store = EpisodeStore(folder)
+    if varied and task not in VARIED:
+        raise ValueError(f"varied: expected one of {sorted(VARIED)}, got {task!r}")
     noises = {kind: source.noise for kind, source in sources.items()}
-    if noise is not None:
-        noises["demo"] = noise
+    noises["demo"] = demonstrator_noise(task, varied, noise)
     jobs = [
-        Job(shard, task, noises[kind], unfiltered and kind == "demo")
+        Job(shard, task, noises[kind], *(flag and kind == "demo" for flag in (unfiltered, varied)))
         for kind, count in counts.items()
         for shard in shards_of(store, kind, count, seed)
     ]
     collect_shards(jobs, _play_shard, what=task, workers=workers, progress=progress)
     return store
+
+
+def demonstrator_noise(task: str, varied: bool, noise: float | None) -> float:
+    """Noise of a task's demonstrator, in shares of the largest action: as given, or its own."""
+    source = VARIED[task] if varied else SOURCES[task]["demo"]
+    return source.noise if noise is None else noise
 
 
 def _play_shard(job: Job) -> list[Episode]:

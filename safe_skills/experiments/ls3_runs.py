@@ -125,9 +125,12 @@ class Run:
         """Episodes of a task, as many as its setting of LS3 names; all methods learn from them."""
         counts, _ = _setting(task, self.scale.tasks[task].setting)
         folder = self.folder / "data" / task
+        counts = dict(counts)
+        varied = ["--varied"] if counts.pop("varied", False) else []
         return Stage.of(
             folder.with_suffix(".json"),
             *("collect", task, *(word for kind in counts for word in (f"--{kind}", counts[kind]))),
+            *varied,
             *("--seed", DATA_SEED, "--workers", 1, "--out", folder),
         )
 

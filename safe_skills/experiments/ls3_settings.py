@@ -13,7 +13,7 @@ from safe_skills.data.settings import ConfigError, from_mapping
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.tasks import Task, find_task
 from safe_skills.experiments.collect_cable import collect_cable
-from safe_skills.experiments.collect_task import OPTIONS, collect_task
+from safe_skills.experiments.collect_task import OPTIONS, VARIED, collect_task
 from safe_skills.experiments.training_runs import load_section
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.config import LS3Config
@@ -25,19 +25,21 @@ Fig. 7: "No Constraints" plans without the constraint estimator.
 """
 
 
-def load_setting(task: str, name: str) -> tuple[dict[str, int], LS3Config]:
-    """Reads a section of a task's training configuration: numbers of episodes, and the model.
+def load_setting(task: str, name: str) -> tuple[dict[str, int | bool], LS3Config]:
+    """Reads a section of a task's training configuration: episodes by kind, and the model.
+
+    Beside the numbers of episodes, `varied` says whether the demonstrations are.
 
     Raises:
         ConfigError: for an unknown section or key.
     """
     section = load_section(f"ls3_{task}.yaml", name, ("data", "model"))
     counts = dict(section["data"])
-    unknown = sorted(set(counts) - set(OPTIONS.values()))
+    known = [*OPTIONS.values(), *(["varied"] if task in VARIED else [])]
+    unknown = sorted(set(counts) - set(known))
     if unknown:
         raise ConfigError(
-            f"setting {name}: unknown kind of episodes {unknown[0]!r}; known: "
-            f"{', '.join(OPTIONS.values())}"
+            f"setting {name}: unknown kind of episodes {unknown[0]!r}; known: {', '.join(known)}"
         )
     return counts, from_mapping(LS3Config, section["model"])
 
@@ -96,10 +98,10 @@ def layout_of(task: str, layout: str | None) -> str:
 
 
 def collect(
-    folder: Path, task: str, layout: str, counts: dict[str, int], **options: Any
+    folder: Path, task: str, layout: str, counts: dict[str, int | bool], **options: Any
 ) -> EpisodeStore:
     """Collects the episodes of a setting, or completes what is there."""
     if layout:
         return collect_cable(folder, layout, **counts, **options)
     kinds = {kind: counts[name] for kind, name in OPTIONS.items() if name in counts}
-    return collect_task(folder, task, kinds, **options)
+    return collect_task(folder, task, kinds, varied=counts.get("varied", False), **options)
