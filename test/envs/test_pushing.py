@@ -4,8 +4,12 @@ import pytest
 from image_task_play import play
 
 from safe_skills.envs.box_camera import BoxCamera, View
-from safe_skills.envs.pushing import PushingEnv, is_pushed
-from safe_skills.envs.pushing_policies import PushingDemonstrator, PushingOutburst
+from safe_skills.envs.pushing import PushingEnv, PushingState, is_pushed
+from safe_skills.envs.pushing_policies import (
+    PushingDemonstrator,
+    PushingOutburst,
+    VariedPushingDemonstrator,
+)
 from safe_skills.envs.pushing_scene import VIEW
 
 IDLE = np.zeros(2)
@@ -119,6 +123,54 @@ def test_a_demonstration_pushes_all_blocks_and_none_off():
     assert played.success and not played.violation
     assert -75 < played.total < -40
     assert is_pushed(env.state.blocks).all()
+
+
+def path_of(policy):
+    """Gripper and blocks, step by step, of an episode that ends in the goal."""
+    env = PushingEnv(observation="state", end_at_goal=True)
+    states = []
+
+    def watched(state):
+        states.append(state)
+        return policy(state)
+
+    played = play(env, watched, 0)
+    assert played.success and not played.violation
+    return np.array([state.gripper for state in states]), np.array([s.blocks for s in states])
+
+
+def test_varied_demonstrations_take_the_blocks_in_any_order():
+    firsts = set()
+    for seed in range(3):
+        _, blocks = path_of(VariedPushingDemonstrator(np.random.default_rng(seed)))
+        pushed = np.array([is_pushed(now) for now in blocks])
+        firsts.add(pushed[pushed.any(axis=1).argmax()].argmax())
+    assert len(firsts) > 1
+
+
+def test_a_varied_demonstration_leaves_a_block_half_way_and_comes_back_to_it():
+    gripper, blocks = path_of(VariedPushingDemonstrator(np.random.default_rng(7)))
+    pushed_by = -blocks[:, :, 1]
+    half_way = ((pushed_by > 0.035) & (pushed_by < 0.07)).any(axis=1)
+    assert (half_way & (gripper[:, 1] > -0.1)).any()
+
+
+def test_a_varied_demonstration_retreats_where_it_went_astray():
+    policy = VariedPushingDemonstrator(np.random.default_rng(0), noise=0.0)
+    policy.SLIP_BEGINS = 0.0
+    x = 0.16 * (policy._block - 1)
+
+    def action(gripper, y):
+        blocks = np.array([[0.16 * (k - 1), y, 0.0] for k in range(3)])
+        return policy(PushingState(np.array(gripper), blocks, step=1)).tolist()
+
+    assert action((x + 0.03, -0.1), -0.05) == [0.0, 0.05]
+    assert action((x + 0.03, -0.07), -0.05) == [0.0, 0.05]
+    assert action((x + 0.03, -0.05), -0.05) == pytest.approx([-0.03, 0.0])
+    assert action((x, -0.1), -0.05) == [0.0, -0.05]
+    assert action((x, -0.1), -0.11) == [0.0, 0.05]
+    before = policy._block
+    assert action((x, 0.0), -0.11) == [0.0, 0.0] and policy._block != before
 
 
 def test_outbursts_move_on_and_act_at_random():

@@ -102,6 +102,17 @@ def test_what_does_not_exist_is_refused(task, counts, message, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_varied_demonstrations_are_another_collection(tmp_path):
+    varied = collect_task(tmp_path, "pushing", {"demo": 1}, workers=1, varied=True)
+    (demonstration,) = varied
+    assert demonstration.policy == "VariedPushingDemonstrator" and demonstration.noise == 0.1
+    assert demonstration.success and not demonstration.violation
+    with pytest.raises(EpisodeError, match="holds another collection"):
+        collect_task(tmp_path, "pushing", {"demo": 1}, workers=1)
+    with pytest.raises(ValueError, match=r"varied: expected one of \['pushing'\], got 'reacher'"):
+        collect_task(tmp_path / "reacher", "reacher", {"demo": 1}, varied=True)
+
+
 class Clumsy(NavigationDemonstrator):
     """Finds the goal in some of the attempts."""
 
