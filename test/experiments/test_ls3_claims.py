@@ -187,18 +187,20 @@ def ls3(offline, tmp_path_factory):
 
 @pytest.mark.slow
 def test_ls3_succeeds_where_ls3_without_safe_set_does_not(ls3, offline, tmp_path):
-    """Measured over 30 trajectories: all and none succeed; neither violates."""
+    """Measured: 10, 10 and 10 of each ten trajectories succeed, and 0, 10, 10; none violates."""
     rows = online(offline, tmp_path / "run", COMPARED, "--ablation", "no-safe-set")
     without, with_it = figures(rows), figures(ls3[: len(rows)])
     assert len(rows) == 10 * COMPARED
     assert with_it["success_rate"] >= 0.9
-    assert with_it["success_rate"] > without["success_rate"] + 0.3
+    assert with_it["success_rate"] > without["success_rate"] + 0.1
+    first, first_without = (figures(some[:10])["success_rate"] for some in (ls3, rows))
+    assert first > first_without + 0.5
     assert with_it["violation_rate"] <= without["violation_rate"] + 0.02
 
 
 @pytest.mark.slow
 def test_ls3_improves_on_its_demonstrations(ls3, offline):
-    """Measured: the last 20 of 60 trajectories return -55.9, the demonstrations -83.0."""
+    """Measured: the last 20 of 60 trajectories return -53.1, the demonstrations -83.0."""
     demonstrated = load_checkpoint(offline / "checkpoint").metrics["demonstrator_return"]
     assert -90 < demonstrated < -78
     last = figures(ls3[-20:])
@@ -246,8 +248,8 @@ def played(folder, env, count, **changes):
 def test_without_the_constraint_the_obstacle_is_entered(offline):
     """Figure 7, but from beside the obstacle and without the safe set, which keeps away from it.
 
-    Measured, rate of violations over 6 scenes: 0 with delta_C of 0.01, 0.2, 0.5 and 0.95, 0.17 with
-    0.8, and 1 with 1, which is no constraint.
+    Measured, rate of violations over 6 scenes: 0 with delta_C of 0.01, 0.2, 0.5, 0.8 and 0.95, and 1
+    with 1, which is no constraint.
     """
     agent, env = offline / "checkpoint", BesideTheObstacle()
     rates = [
@@ -263,7 +265,7 @@ def test_after_offline_training_it_takes_a_high_delta_s_but_not_too_high_a_one(o
     """Figure 8.
 
     Measured over 3 scenes: with delta_S of 0 and of 0.95 no success; with 0.1, 0.3, 0.5 and 0.8
-    all succeed, with returns of -69.3, -68.7, -66.7 and -64.7.
+    all succeed, with returns of -79.0, -69.3, -68.7 and -64.0.
     """
     agent, env = offline / "checkpoint", NavigationEnv()
     none, low, high, highest = (
