@@ -58,6 +58,7 @@ class ValueTargets:
         rewards: (B,) discounted sum of the k rewards between.
         discounts: (B,) gamma^k.
         returns: (B,) to go.
+        floors: (B,) the same where the goal is reached, minus infinity elsewhere.
         known_next_values: (B,) value k steps later, NaN where it is unknown.
     """
 
@@ -66,6 +67,7 @@ class ValueTargets:
     rewards: Tensor
     discounts: Tensor
     returns: Tensor
+    floors: Tensor
     known_next_values: Tensor
 
 
@@ -128,6 +130,7 @@ class LatentReplay:
         self.rewards = torch.empty(0)
         self.discounts = torch.empty(0)
         self.returns = torch.empty(0)
+        self.floors = torch.empty(0)
         self.known_next_values = torch.empty(0)
         self.episodes = 0
         self._pools: dict[str, tuple[Tensor, Tensor]] = {}
@@ -242,6 +245,9 @@ class LatentReplay:
             rewards, returns, known = (F.pad(part, (0, 1)) for part in (rewards, returns, known))
         else:
             frames = frames[:-1]
+        reached = np.flatnonzero(goal[:kept])
+        floors = returns.clone()
+        floors[int(reached[-1]) + 1 if len(reached) else 0 : kept] = -torch.inf
         last = self._last_steps(known)
         lengths = last - torch.arange(len(last)) + 1
         powers = self.discount ** torch.arange(self.value_steps + 1, dtype=torch.float64)
@@ -255,6 +261,7 @@ class LatentReplay:
             "rewards": (ahead * taken * powers[:-1].float()).sum(1)[:used],
             "discounts": powers[lengths].float()[:used],
             "returns": returns[:used],
+            "floors": floors[:used],
             "known_next_values": known[last][:used],
         }
 
@@ -290,6 +297,7 @@ class LatentReplay:
             rewards=self.rewards[index],
             discounts=self.discounts[index],
             returns=self.returns[index],
+            floors=self.floors[index],
             known_next_values=self.known_next_values[index],
         )
 

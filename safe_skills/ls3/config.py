@@ -93,12 +93,16 @@ class ValueConfig:
         target_period: updates between copies into the target network.
         steps: n of the targets: rewards of n steps and the value after them. The paper's is 1; more
             carry further at once what the robot has just found, or that it went nowhere (ours).
+        floor: no target is below the return to go of a trajectory that reached the goal: what was
+            done can be done again. Of many failures where a few have succeeded, a mean says
+            nothing of how (ours).
         noise: see `ClassifierConfig`.
     """
 
     members: int = 5
     hidden: tuple[int, ...] = (128, 128)
     steps: int = 1
+    floor: bool = False
     discount: float = 0.99
     scale: float = 10.0
     monte_carlo_share: float = 0.5
