@@ -248,7 +248,7 @@ def played(folder, env, count, **changes):
 def test_without_the_constraint_the_obstacle_is_entered(offline):
     """Figure 7, but from beside the obstacle and without the safe set, which keeps away from it.
 
-    Measured, rate of violations over 6 scenes: 0 with delta_C of 0.01, 0.2, 0.5, 0.8 and 0.95, and 1
+    Measured, rate of violations over 6 scenes: 0 with delta_C of 0.01, 0.2, 0.5, 0.8 and 0.95, 1
     with 1, which is no constraint.
     """
     agent, env = offline / "checkpoint", BesideTheObstacle()
