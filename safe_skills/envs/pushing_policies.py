@@ -14,6 +14,8 @@ ALIGNED = 1e-3
 """How well the gripper is aligned with a block before it pushes [m]."""
 PUSH_TO = 0.1
 """How far from the table's middle line a block is pushed [m]."""
+STARTED = 0.035
+"""How far from the table's middle line a block is that has been touched [m]."""
 RETREAT_TO = -0.01
 """To which y of the gripper, from its home, it retreats before the next block [m]."""
 NOISE = 0.02
@@ -56,12 +58,13 @@ class PushingDemonstrator(ScriptedPolicy):
 
 
 class VariedPushingDemonstrator(PushingDemonstrator):
-    """Takes the blocks in any order, acts at random now and then, and mends what came of it (ours).
+    """Takes the blocks in any order, leaves some half way, slips, and mends what came of it (ours).
 
     Pushed one after the other without a mistake, how far the blocks are can be told from where the
     gripper is: a value function learned from such demonstrations need not look at the blocks. A
-    slip takes 2.5 steps at the mean. Where the gripper is no longer behind its block it retreats
-    before it aligns anew, to within two deviations of the noise.
+    block that is left half way is pushed on after the others. A slip is 2.5 steps at the mean,
+    uniformly random. Where the gripper is no longer behind its block it retreats before it aligns
+    anew, to within two deviations of the noise.
 
     Args:
         rng: source of all chance.
@@ -70,6 +73,8 @@ class VariedPushingDemonstrator(PushingDemonstrator):
 
     SLIP_BEGINS, SLIP_ENDS = 0.15, 0.4
     """Probabilities, at each step, that a slip begins, and then that it ends."""
+    LEAVES = 0.2
+    """Probability, at each step with a block half way, that it is left."""
     ASTRAY = 0.02
     """How far beside its block the gripper does not push it [m]."""
     AMONG_BLOCKS, CLEAR = -0.085, -0.055
@@ -90,6 +95,9 @@ class VariedPushingDemonstrator(PushingDemonstrator):
         self._slipping = draw > self.SLIP_ENDS if self._slipping else draw < self.SLIP_BEGINS
         if self._slipping:
             return self._rng.uniform(-self._limit, self._limit)
+        if self._left and self._is_half_way(state) and self._rng.random() < self.LEAVES:
+            self._left.insert(0, self._block)
+            self._block = self._next()
         x, y, _ = state.blocks[self._block]
         gripper_x, gripper_y = state.gripper
         pushed = abs(y) >= PUSH_TO
@@ -101,6 +109,9 @@ class VariedPushingDemonstrator(PushingDemonstrator):
             self._block = self._next()
             return np.zeros(2)
         return super()._control(state)
+
+    def _is_half_way(self, state: PushingState) -> bool:
+        return STARTED < abs(state.blocks[self._block, 1]) < PUSH_TO
 
 
 class PushingOutburst(ScriptedPolicy):
