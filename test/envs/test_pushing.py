@@ -157,7 +157,7 @@ def test_a_varied_demonstration_leaves_a_block_half_way_and_comes_back_to_it():
 
 def test_a_varied_demonstration_retreats_where_it_went_astray():
     policy = VariedPushingDemonstrator(np.random.default_rng(0), noise=0.0)
-    policy.SLIP_BEGINS = 0.0
+    policy.SLIP_BEGINS = policy.LEAVES = 0.0
     x = 0.16 * (policy._block - 1)
 
     def action(gripper, y):
@@ -171,6 +171,26 @@ def test_a_varied_demonstration_retreats_where_it_went_astray():
     assert action((x, -0.1), -0.11) == [0.0, 0.05]
     before = policy._block
     assert action((x, 0.0), -0.11) == [0.0, 0.0] and policy._block != before
+
+
+def test_a_block_that_is_left_half_way_is_pushed_on_after_the_others():
+    policy = VariedPushingDemonstrator(np.random.default_rng(0), noise=0.0)
+    policy.SLIP_BEGINS, policy.LEAVES = 0.0, 1.0
+    order = [policy._block, *reversed(policy._left)]
+    places = np.array([[0.16 * (k - 1), -0.03, 0.0] for k in range(3)])
+
+    def takes(y):
+        blocks = places.copy()
+        blocks[policy._block, 1] = y
+        policy(PushingState(np.array([places[policy._block, 0], 0.0]), blocks, step=1))
+        return policy._block
+
+    assert takes(-0.03) == order[0]
+    assert takes(-0.05) == order[1]
+    assert takes(-0.11) == order[2]
+    assert takes(-0.11) == order[0]
+    # Nothing else is left to be pushed.
+    assert takes(-0.05) == order[0]
 
 
 def test_outbursts_move_on_and_act_at_random():
