@@ -115,6 +115,10 @@ VARIED = {
 """Demonstrations that show more than a task's plain ones, where there are such."""
 
 
+def _source_of(task: str, kind: str, varied: bool) -> Source:
+    return VARIED[task] if varied else SOURCES[task][kind]
+
+
 class Job(NamedTuple):
     """A shard to collect; see `collect_task` for the others."""
 
@@ -127,7 +131,7 @@ class Job(NamedTuple):
     @property
     def source(self) -> Source:
         """Where its episodes come from."""
-        return VARIED[self.task] if self.varied else SOURCES[self.task][self.shard.kind]
+        return _source_of(self.task, self.shard.kind, self.varied)
 
     @property
     def policy_name(self) -> str:
@@ -237,7 +241,7 @@ def collect_task(
         seed: seed of the collection.
         workers: processes; 0 or 1 collects in this one.
         progress: show a progress bar.
-        noise: of the demonstrator, in shares of the largest action; None: that of `SOURCES`.
+        noise: of the demonstrator, in shares of the largest action; None: its source's.
         unfiltered: keep every demonstration, as the reference code does.
         varied: the demonstrations are those of `VARIED`.
 
@@ -268,8 +272,7 @@ def collect_task(
 
 def demonstrator_noise(task: str, varied: bool, noise: float | None) -> float:
     """Noise of a task's demonstrator, in shares of the largest action: as given, or its own."""
-    source = VARIED[task] if varied else SOURCES[task]["demo"]
-    return source.noise if noise is None else noise
+    return _source_of(task, "demo", varied).noise if noise is None else noise
 
 
 def _play_shard(job: Job) -> list[Episode]:

@@ -27,7 +27,6 @@ def write_episodes_gif(path: Path, agent: LS3Agent, profile: str, seeds: Sequenc
     env = make_env(agent.task, agent.layout, render_mode="rgb_array")
     every = math.ceil(find_task(agent.task).horizon / MOST_FRAMES)
     frames: list[np.ndarray] = []
-    steps = itertools.count()
 
     def watch() -> None:
         if next(steps) % every == 0:

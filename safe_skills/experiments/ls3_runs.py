@@ -230,7 +230,7 @@ class Run:
 
 
 @cache
-def _setting(task: str, name: str) -> tuple[dict[str, int], LS3Config]:
+def _setting(task: str, name: str) -> tuple[dict[str, int | bool], LS3Config]:
     return load_setting(task, name)
 
 

@@ -109,7 +109,8 @@ class PlainValue(PlainLearner):
                 batch.rewards[part],
                 config.scale * next_values.squeeze(-1),
                 batch.known_next_values[part],
-                config.discount,
+                batch.discounts[part],
+                batch.floors[part] if config.floor else None,
             )
         values = network(batch.latents[part]).squeeze(-1)
         return F.smooth_l1_loss(values, target / config.scale) / config.members

@@ -25,8 +25,8 @@ from safe_skills.experiments.benchmark import print_table
 from safe_skills.experiments.training_runs import PhaseReporter, load_section, print_seconds, timed
 from safe_skills.experiments.watcher_scores import calibrated, held_out, scores
 from safe_skills.ls3.calibration import CalibrationError
-from safe_skills.ls3.config import WatcherConfig
 from safe_skills.ls3.watcher import Thresholds, Watcher
+from safe_skills.ls3.watcher_config import WatcherConfig
 from safe_skills.ls3.watcher_training import LatentEpisode, WatcherTrainer
 from safe_skills.safer.prior import SkillPrior
 

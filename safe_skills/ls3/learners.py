@@ -233,9 +233,8 @@ class ValueLearner(Learner):
                 next_values,
                 batch.known_next_values.view(shape),
                 batch.discounts.view(shape),
+                batch.floors.view(shape) if config.floor else None,
             )
-            if config.floor:
-                target = torch.maximum(target, batch.floors.view(shape))
         outputs = self.network.forward(batch.latents.view(*shape, -1))
         loss, gradient = losses.huber_gradient(outputs, target[..., None] / config.scale)
         self.network.backward(gradient)

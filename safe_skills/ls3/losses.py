@@ -83,7 +83,11 @@ def cross_entropy_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tens
 
 
 def value_target(
-    rewards: Tensor, next_values: Tensor, known_next_values: Tensor, discount: float | Tensor
+    rewards: Tensor,
+    next_values: Tensor,
+    known_next_values: Tensor,
+    discount: float | Tensor,
+    floors: Tensor | None = None,
 ) -> Tensor:
     """One-step target r_t + gamma V'(z_{t+1}) (LS3 eq. 10), or that of k steps.
 
@@ -95,9 +99,12 @@ def value_target(
         next_values: (..., B) from the target network, k steps later.
         known_next_values: (B,), NaN where the target network is to be used.
         discount: gamma, or (B,) gamma^k.
+        floors: (B,) below which no target is.
     """
     known = known_next_values.isnan().logical_not()
-    return rewards + discount * torch.where(known, known_next_values.nan_to_num(), next_values)
+    following = torch.where(known, known_next_values.nan_to_num(), next_values)
+    target = rewards + discount * following
+    return target if floors is None else torch.maximum(target, floors)
 
 
 def safe_set_target(in_set: Tensor, next_probability: Tensor, gamma_s: float) -> Tensor:

@@ -22,8 +22,8 @@ from safe_skills.data.checkpoint import (
     save_checkpoint,
 )
 from safe_skills.ls3.calibration import CalibrationError, Curve, Level
-from safe_skills.ls3.config import WatcherConfig
 from safe_skills.ls3.networks import Classifier, DynamicsEnsemble
+from safe_skills.ls3.watcher_config import WatcherConfig
 
 METHOD = "safe-set"
 

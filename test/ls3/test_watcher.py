@@ -8,8 +8,8 @@ from safe_skills.data.checkpoint import CheckpointError
 from safe_skills.data.latents import EpisodeLabels
 from safe_skills.data.run_state import ResumeError
 from safe_skills.ls3.calibration import CalibrationError, constraint_curve, safe_set_curve
-from safe_skills.ls3.config import WatcherConfig
 from safe_skills.ls3.watcher import Watcher
+from safe_skills.ls3.watcher_config import WatcherConfig
 from safe_skills.ls3.watcher_training import LatentEpisode, WatcherTrainer
 from safe_skills.nodes.gate_models import GateModels
 

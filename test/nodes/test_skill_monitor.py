@@ -10,8 +10,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from safe_skills.ls3.calibration import constraint_curve, safe_set_curve
-from safe_skills.ls3.config import WatcherConfig
 from safe_skills.ls3.watcher import Watcher
+from safe_skills.ls3.watcher_config import WatcherConfig
 from safe_skills.msg import AbstractAction, Command, SafetyStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.conversions import image_from_rgb, latent_message
