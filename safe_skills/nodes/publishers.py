@@ -10,6 +10,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.who import (
+    UNKNOWN,
     full_name,
     gid_of,
     name_behind,
@@ -25,9 +26,6 @@ PERIOD = 0.5
 
 FORGOTTEN = 2.0
 """Seconds after its last message that a publisher counts which has left the graph."""
-
-UNKNOWN = "_NODE_NAME_UNKNOWN_"
-"""Node name of an endpoint of which only DDS has heard yet."""
 
 _EVERYTHING = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

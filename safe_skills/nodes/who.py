@@ -7,12 +7,15 @@ participant holds. Nodes that share a process cannot be told apart in this way.
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rcl_interfaces.msg import ParameterEvent
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile
@@ -21,8 +24,17 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 EVERY_NODES_TOPIC = "/parameter_events"
 
+UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""Node name of an endpoint of which only DDS has heard yet."""
+
 REMEMBERED = 64
 """Requests whose answer is waited for."""
+
+NAMED_WITHIN = 2.0
+"""Seconds for which a caller's name is waited for: it comes after its endpoints, as a message."""
+
+LOOKS = 0.05
+"""Seconds between two looks for it."""
 
 
 def gid_of(data: Any) -> bytes:
@@ -61,17 +73,27 @@ def _gids(node: Node) -> set[bytes]:
 
 
 def nodes_behind(node: Node, gid: bytes) -> list[str]:
-    """Fully qualified names of the nodes in the participant of a GUID; empty when it is gone."""
-    found = node.get_publishers_info_by_topic(EVERY_NODES_TOPIC)
+    """Fully qualified names of the nodes in the participant of a GUID.
+
+    Empty when it is gone, and while nothing but DDS has heard of it yet.
+    """
     wanted = participant_of(gid)
     return sorted(
-        {full_name(one) for one in found if participant_of(gid_of(one.endpoint_gid)) == wanted}
+        {
+            full_name(one)
+            for one in node.get_publishers_info_by_topic(EVERY_NODES_TOPIC)
+            if one.node_name != UNKNOWN and participant_of(gid_of(one.endpoint_gid)) == wanted
+        }
     )
 
 
 def name_behind(node: Node, gid: bytes) -> str:
     """One line for the nodes behind a GUID: their names, or that they are unknown."""
-    return " or ".join(nodes_behind(node, gid)) or f"an unknown node (gid {gid.hex()})"
+    return _line(nodes_behind(node, gid), gid)
+
+
+def _line(names: list[str], gid: bytes) -> str:
+    return " or ".join(names) or f"an unknown node (gid {gid.hex()})"
 
 
 @dataclass(frozen=True)
@@ -91,8 +113,19 @@ class ParameterCall:
     refused: str
 
 
+@dataclass(frozen=True)
+class _Call:
+    gid: bytes
+    callers: list[str]
+    given: list[tuple[str, Any]]
+    refused: tuple[str, ...] = ()
+    until: float = 0.0
+
+
 class ParameterCallers:
-    """Tells who set a node's parameters, right after they were set.
+    """Tells who set a node's parameters, right after they were set, one call after the other.
+
+    A caller that has only just come may have no name yet: it is waited for up to 2 s.
 
     rclpy hands a service's callback no more than the request. Service introspection (REP 2012) does
     say who asked: the node listens to the events of its own parameter services.
@@ -106,7 +139,12 @@ class ParameterCallers:
 
     def __init__(self, node: Node, report: Callable[[ParameterCall], None]) -> None:
         self._node, self._report = node, report
-        self._asked: dict[tuple[bytes, int], tuple[str, list[tuple[str, Any]]]] = {}
+        self._asked: dict[tuple[bytes, int], _Call] = {}
+        self._answered: deque[_Call] = deque()
+        self._look = node.create_timer(
+            LOOKS, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._look.cancel()
         profile = QoSProfile(depth=REMEMBERED)
         for kind in (SetParameters, SetParametersAtomically):
             name = "set_parameters" + ("_atomically" if kind is SetParametersAtomically else "")
@@ -126,13 +164,29 @@ class ParameterCallers:
                 for one in event.request[0].parameters
             ]
             # A command line tool is gone when it has its answer.
-            self._asked[key] = (name_behind(self._node, gid), given)
+            self._asked[key] = _Call(gid, nodes_behind(self._node, gid), given)
             while len(self._asked) > REMEMBERED:
                 del self._asked[next(iter(self._asked))]
         elif event.info.event_type == event.info.RESPONSE_SENT and event.response:
-            caller, given = self._asked.pop(key, ("", []))
+            call = self._asked.pop(key, None)
+            if call is None:
+                return
             response = event.response[0]
-            results = getattr(response, "results", None) or [response.result] * len(given)
-            for (name, value), result in zip(given, results, strict=False):
-                refused = "" if result.successful else result.reason or "refused"
+            results = getattr(response, "results", None) or [response.result] * len(call.given)
+            refused = tuple("" if one.successful else one.reason or "refused" for one in results)
+            until = time.monotonic() + NAMED_WITHIN
+            self._answered.append(replace(call, refused=refused, until=until))
+            self._tell()
+
+    def _tell(self) -> None:
+        while self._answered:
+            call = self._answered[0]
+            callers = call.callers or nodes_behind(self._node, call.gid)
+            if not callers and time.monotonic() < call.until:
+                self._look.reset()
+                return
+            self._answered.popleft()
+            caller = _line(callers, call.gid)
+            for (name, value), refused in zip(call.given, call.refused, strict=False):
                 self._report(ParameterCall(name, value, caller, refused))
+        self._look.cancel()

@@ -6,6 +6,7 @@ from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 from std_msgs.msg import Empty
 
+from safe_skills.nodes import who
 from safe_skills.nodes.base import SkillNode
 from safe_skills.nodes.parameters import Param
 from safe_skills.nodes.who import (
@@ -79,3 +80,51 @@ def test_who_sets_a_parameter_is_told_with_what_came_of_it(graph, stranger, kind
     refused = tuned.calls[1]
     assert refused.caller == "/far/stranger" and "range" in refused.refused
     assert tuned.param("speed") == 1.5
+
+
+def test_a_caller_without_a_name_is_waited_for_and_calls_keep_their_order(
+    graph, stranger, monkeypatch
+):
+    tuned = graph.start(Tuned)
+    client = stranger.create_client(SetParameters, "/tuned/set_parameters")
+    assert graph.until(client.service_is_ready)
+
+    def ask(value):
+        wanted = Parameter("speed", value=value).to_parameter_msg()
+        client.call_async(SetParameters.Request(parameters=[wanted]))
+        assert graph.until(lambda: tuned.param("speed") == value)
+
+    # As while only DDS has heard of a participant: its endpoints are there, without a name.
+    graph_of = graph.peer.get_publishers_info_by_topic
+    monkeypatch.setattr(
+        tuned,
+        "get_publishers_info_by_topic",
+        lambda topic: [_nameless(endpoint) for endpoint in graph_of(topic)],
+    )
+    ask(0.5)
+    ask(0.7)
+    graph.until(lambda: bool(tuned.calls), patience=0.3)
+    assert tuned.calls == []
+    monkeypatch.undo()
+    assert graph.until(lambda: len(tuned.calls) == 2, patience=1.0)
+    assert [(call.value, call.caller) for call in tuned.calls] == [
+        (0.5, "/far/stranger"),
+        (0.7, "/far/stranger"),
+    ]
+
+
+def test_a_caller_that_never_has_a_name_is_told_after_a_while(graph, stranger, monkeypatch):
+    monkeypatch.setattr(who, "NAMED_WITHIN", 0.2)
+    monkeypatch.setattr(who, "nodes_behind", lambda node, gid: [])
+    tuned = graph.start(Tuned)
+    client = stranger.create_client(SetParameters, "/tuned/set_parameters")
+    assert graph.until(client.service_is_ready)
+    wanted = Parameter("speed", value=0.5).to_parameter_msg()
+    client.call_async(SetParameters.Request(parameters=[wanted]))
+    assert graph.until(lambda: len(tuned.calls) == 1)
+    assert tuned.calls[0].caller.startswith("an unknown node (gid ")
+
+
+def _nameless(endpoint):
+    endpoint.node_name = who.UNKNOWN
+    return endpoint
