@@ -24,6 +24,7 @@ from safe_skills.envs.pushing_policies import (
     VARIED_NOISE,
     PushingDemonstrator,
     PushingOutburst,
+    PushingWanderer,
     VariedPushingDemonstrator,
 )
 from safe_skills.envs.reacher_policies import (
@@ -109,14 +110,17 @@ SOURCES: dict[str, dict[str, Source]] = {
         "random": Source(PushingOutburst, "random and violating episodes", noise=0.0),
     },
 }
-VARIED = {
-    "pushing": Source(VariedPushingDemonstrator, "varied demonstrations", noise=VARIED_NOISE),
+VARIED: dict[str, dict[str, Source]] = {
+    "pushing": {
+        "demo": Source(VariedPushingDemonstrator, "varied demonstrations", noise=VARIED_NOISE),
+        "random": Source(PushingWanderer, "wandering episodes", noise=VARIED_NOISE),
+    },
 }
-"""Demonstrations that show more than a task's plain ones, where there are such."""
+"""Episodes that show more than a task's plain ones, where there are such."""
 
 
 def _source_of(task: str, kind: str, varied: bool) -> Source:
-    return VARIED[task] if varied else SOURCES[task][kind]
+    return (VARIED if varied else SOURCES)[task][kind]
 
 
 class Job(NamedTuple):
@@ -174,8 +178,9 @@ class Command:
             parser.add_argument(
                 "--varied",
                 action="store_true",
-                help="demonstrations with mistakes that are mended, in any order, with noise "
-                f"{VARIED[self.task].noise:g}",
+                help="demonstrations with mishaps that are mended, in any order, and random "
+                "episodes that go everywhere, both with noise "
+                f"{VARIED[self.task]['demo'].noise:g}",
             )
         parser.add_argument(
             "--unfiltered",
@@ -243,7 +248,7 @@ def collect_task(
         progress: show a progress bar.
         noise: of the demonstrator, in shares of the largest action; None: its source's.
         unfiltered: keep every demonstration, as the reference code does.
-        varied: the demonstrations are those of `VARIED`.
+        varied: the episodes are those of `VARIED`.
 
     Raises:
         ValueError: a task or a kind of episode that does not exist.
@@ -259,10 +264,10 @@ def collect_task(
     store = EpisodeStore(folder)
     if varied and task not in VARIED:
         raise ValueError(f"varied: expected one of {sorted(VARIED)}, got {task!r}")
-    noises = {kind: source.noise for kind, source in sources.items()}
+    noises = {kind: _source_of(task, kind, varied).noise for kind in sources}
     noises["demo"] = demonstrator_noise(task, varied, noise)
     jobs = [
-        Job(shard, task, noises[kind], *(flag and kind == "demo" for flag in (unfiltered, varied)))
+        Job(shard, task, noises[kind], unfiltered and kind == "demo", varied)
         for kind, count in counts.items()
         for shard in shards_of(store, kind, count, seed)
     ]

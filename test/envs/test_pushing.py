@@ -8,6 +8,7 @@ from safe_skills.envs.pushing import PushingEnv, PushingState, is_pushed
 from safe_skills.envs.pushing_policies import (
     PushingDemonstrator,
     PushingOutburst,
+    PushingWanderer,
     VariedPushingDemonstrator,
 )
 from safe_skills.envs.pushing_scene import VIEW
@@ -148,49 +149,90 @@ def test_varied_demonstrations_take_the_blocks_in_any_order():
     assert len(firsts) > 1
 
 
-def test_a_varied_demonstration_leaves_a_block_half_way_and_comes_back_to_it():
-    gripper, blocks = path_of(VariedPushingDemonstrator(np.random.default_rng(7)))
-    pushed_by = -blocks[:, :, 1]
-    half_way = ((pushed_by > 0.035) & (pushed_by < 0.07)).any(axis=1)
-    assert (half_way & (gripper[:, 1] > -0.1)).any()
+def varied(mishaps=100, **odds):
+    """A varied demonstrator without noise and with mishaps of the given odds up to a step."""
+    policy = VariedPushingDemonstrator(np.random.default_rng(0), noise=0.0)
+    policy._mishaps = mishaps
+    policy.SLIP_BEGINS = policy.LEAVES = 0.0
+    for name, value in odds.items():
+        setattr(policy, name, value)
+    return policy
+
+
+def seen(gripper, ys, step=1):
+    """A state with blocks pushed to some y."""
+    blocks = np.array([[0.16 * (k - 1), y, 0.0] for k, y in enumerate(ys)])
+    return PushingState(np.array(gripper), blocks, step)
 
 
 def test_a_varied_demonstration_retreats_where_it_went_astray():
-    policy = VariedPushingDemonstrator(np.random.default_rng(0), noise=0.0)
-    policy.SLIP_BEGINS = policy.LEAVES = 0.0
-    x = 0.16 * (policy._block - 1)
+    policy = varied()
+    policy._block = 0
 
     def action(gripper, y):
-        blocks = np.array([[0.16 * (k - 1), y, 0.0] for k in range(3)])
-        return policy(PushingState(np.array(gripper), blocks, step=1)).tolist()
+        return policy(seen(gripper, (y, -0.03, -0.03))).tolist()
 
-    assert action((x + 0.03, -0.1), -0.05) == [0.0, 0.05]
-    assert action((x + 0.03, -0.07), -0.05) == [0.0, 0.05]
-    assert action((x + 0.03, -0.05), -0.05) == pytest.approx([-0.03, 0.0])
-    assert action((x, -0.1), -0.05) == [0.0, -0.05]
-    assert action((x, -0.1), -0.11) == [0.0, 0.05]
-    before = policy._block
-    assert action((x, 0.0), -0.11) == [0.0, 0.0] and policy._block != before
+    assert action((-0.13, -0.1), -0.05) == [0.0, 0.05]
+    assert action((-0.13, -0.07), -0.05) == [0.0, 0.05]
+    assert action((-0.13, -0.05), -0.05) == pytest.approx([-0.03, 0.0])
+    assert action((-0.16, -0.1), -0.05) == [0.0, -0.05]
+    assert action((-0.16, -0.1), -0.11) == [0.0, 0.05]
+    assert action((-0.16, 0.0), -0.11) == [0.0, 0.0] and policy._block != 0
 
 
-def test_a_block_that_is_left_half_way_is_pushed_on_after_the_others():
-    policy = VariedPushingDemonstrator(np.random.default_rng(0), noise=0.0)
-    policy.SLIP_BEGINS, policy.LEAVES = 0.0, 1.0
-    order = [policy._block, *reversed(policy._left)]
-    places = np.array([[0.16 * (k - 1), -0.03, 0.0] for k in range(3)])
-
-    def takes(y):
-        blocks = places.copy()
-        blocks[policy._block, 1] = y
-        policy(PushingState(np.array([places[policy._block, 0], 0.0]), blocks, step=1))
-        return policy._block
-
-    assert takes(-0.03) == order[0]
-    assert takes(-0.05) == order[1]
-    assert takes(-0.11) == order[2]
-    assert takes(-0.11) == order[0]
+def test_while_there_are_mishaps_a_block_half_way_is_left_for_another():
+    policy = varied(LEAVES=1.0)
+    policy._block = 0
+    policy(seen((-0.16, 0.0), (-0.03, -0.03, -0.11)))
+    assert policy._block == 0
+    policy(seen((-0.16, 0.0), (-0.05, -0.03, -0.11)))
+    assert policy._block == 1
     # Nothing else is left to be pushed.
-    assert takes(-0.05) == order[0]
+    policy(seen((0.0, 0.0), (-0.11, -0.05, -0.11)))
+    assert policy._block == 1
+
+
+def test_while_there_are_mishaps_it_slips():
+    policy = varied(SLIP_BEGINS=1.0, SLIP_ENDS=0.0)
+    actions = np.array([policy(seen((0.0, 0.0), (-0.03,) * 3)) for _ in range(200)])
+    assert (np.abs(actions) > 0.04).any(axis=0).all() and np.abs(actions.mean(0)).max() < 0.01
+
+
+def test_after_the_mishaps_the_nearest_block_comes_first_and_is_pushed_to_the_end():
+    policy = varied(mishaps=10, SLIP_BEGINS=1.0, LEAVES=1.0)
+    policy._block = 0
+    assert policy(seen((0.14, 0.0), (-0.03,) * 3, step=10)) == pytest.approx([0.02, 0.0])
+    assert policy._block == 2
+    assert policy(seen((0.16, -0.1), (-0.03, -0.03, -0.05), step=11)).tolist() == [0.0, -0.05]
+    policy(seen((0.16, 0.0), (-0.03, -0.03, -0.11), step=12))
+    assert policy._block == 1
+    # A block half way is its own, however near another one is.
+    policy(seen((-0.12, 0.0), (-0.03, -0.05, -0.11), step=13))
+    assert policy._block == 1
+
+
+def test_some_varied_demonstrations_have_no_mishaps_and_none_has_them_for_long():
+    steps = [VariedPushingDemonstrator(np.random.default_rng(n))._mishaps for n in range(300)]
+    assert 0.1 < np.mean(np.array(steps) == 0) < 0.3 and 60 < max(steps) < 70
+
+
+def test_a_wanderer_goes_everywhere_and_pushes_blocks_from_the_side():
+    env = PushingEnv(observation="state")
+    grippers, sideways = [], []
+    for seed in range(3):
+        states = []
+        policy = PushingWanderer(np.random.default_rng(seed))
+
+        def watched(state, policy=policy, states=states):
+            states.append(state)
+            return policy(state)
+
+        play(env, watched, seed)
+        grippers += [state.gripper for state in states]
+        sideways.append(np.abs(states[-1].blocks[:, 0] - states[0].blocks[:, 0]).max())
+    low, high = np.min(grippers, axis=0), np.max(grippers, axis=0)
+    assert (low < (-0.2, -0.2)).all() and (high > (0.2, -0.02)).all()
+    assert max(sideways) > 0.05
 
 
 def test_outbursts_move_on_and_act_at_random():

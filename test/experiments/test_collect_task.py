@@ -102,9 +102,10 @@ def test_what_does_not_exist_is_refused(task, counts, message, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_varied_demonstrations_are_another_collection(tmp_path):
-    varied = collect_task(tmp_path, "pushing", {"demo": 1}, workers=1, varied=True)
-    (demonstration,) = varied
+def test_varied_episodes_are_another_collection(tmp_path):
+    varied = collect_task(tmp_path, "pushing", {"demo": 1, "random": 1}, workers=1, varied=True)
+    demonstration, wandering = varied
+    assert wandering.policy == "PushingWanderer" and wandering.noise == 0.1
     assert demonstration.policy == "VariedPushingDemonstrator" and demonstration.noise == 0.1
     assert demonstration.success and not demonstration.violation
     with pytest.raises(EpisodeError, match="holds another collection"):
