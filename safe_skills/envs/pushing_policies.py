@@ -141,8 +141,8 @@ class PushingWanderer(ScriptedPolicy):
         noise: see `ScriptedPolicy`.
     """
 
-    FROM, TO = np.array([-0.3, -0.3]), np.array([0.3, 0.02])
-    """Opposite corners of where it goes, from the gripper's home [m]."""
+    FROM, TO = np.array([-0.3, -0.3]), np.array([0.3, 0.12])
+    """Opposite corners of where it goes, from the gripper's home, in part out of sight [m]."""
     ARRIVED = 0.02
     """How near is there [m]."""
     SLOWEST = 0.3

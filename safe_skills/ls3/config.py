@@ -96,12 +96,15 @@ class ValueConfig:
         floor: no target is below the return to go of a trajectory that reached the goal: what was
             done can be done again. Of many failures where a few have succeeded, a mean says
             nothing of how (ours).
+        expectile: of the targets that values are; 0.5 is their mean, as in the paper. More is
+            nearer to the best of what followed (ours).
         noise: see `ClassifierConfig`.
     """
 
     members: int = 5
     hidden: tuple[int, ...] = (128, 128)
     steps: int = 1
+    expectile: float = 0.5
     floor: bool = False
     discount: float = 0.99
     scale: float = 10.0
@@ -116,6 +119,8 @@ class ValueConfig:
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"value.steps: expected at least 1, got {self.steps}")
+        above = f"value.expectile: expected more than 0 and less than 1, got {self.expectile}"
+        require(0 < self.expectile < 1, above)
         require(self.noise >= 0, f"value.noise: expected at least 0, got {self.noise}")
 
 

@@ -236,7 +236,8 @@ class ValueLearner(Learner):
                 batch.floors.view(shape) if config.floor else None,
             )
         outputs = self.network.forward(batch.latents.view(*shape, -1))
-        loss, gradient = losses.huber_gradient(outputs, target[..., None] / config.scale)
+        target = target[..., None] / config.scale
+        loss, gradient = losses.huber_gradient(outputs, target, config.expectile)
         self.network.backward(gradient)
         return loss
 

@@ -70,10 +70,18 @@ def gaussian_nll_gradient(
     return loss, gradient
 
 
-def huber_gradient(values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean Huber loss (threshold 1), and its gradient by `values`; all of one shape."""
+def huber_gradient(values: Tensor, target: Tensor, expectile: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Mean Huber loss (threshold 1), and its gradient by `values`; all of one shape.
+
+    What misses a target counts 2 expectile times where it is below the target and 2 (1 - expectile)
+    times where it is above, as in implicit Q-learning (Kostrikov et al. 2021, eq. 5).
+    """
     gradient = (values - target).clamp_(-1.0, 1.0).div_(values.numel())
-    return F.smooth_l1_loss(values, target), gradient
+    if expectile == 0.5:
+        return F.smooth_l1_loss(values, target), gradient
+    weights = torch.where(target > values, 2.0 * expectile, 2.0 * (1.0 - expectile))
+    loss = (weights * F.smooth_l1_loss(values, target, reduction="none")).mean()
+    return loss, gradient.mul_(weights)
 
 
 def cross_entropy_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

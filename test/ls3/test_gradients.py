@@ -82,3 +82,25 @@ def test_gradient_of_the_other_losses(with_gradient, plain):
     loss, gradient = with_gradient(outputs.detach(), target)
     torch.testing.assert_close(loss, expected.detach())
     torch.testing.assert_close(gradient, outputs.grad, **EXACT)
+
+
+@pytest.mark.parametrize("expectile", [0.2, 0.5, 0.8])
+def test_gradient_of_the_loss_of_an_expectile(expectile):
+    outputs = (3 * torch.randn(3, 6, 1)).requires_grad_()
+    target = torch.rand(3, 6, 1)
+    below = (target > outputs).float()
+    weights = 2 * (expectile * below + (1 - expectile) * (1 - below))
+    expected = (weights * F.smooth_l1_loss(outputs, target, reduction="none")).mean()
+    expected.backward()
+    loss, gradient = losses.huber_gradient(outputs.detach(), target, expectile)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, outputs.grad, **EXACT)
+
+
+def test_the_value_of_an_expectile_lies_between_the_mean_of_its_targets_and_their_best():
+    # Within the Huber loss's threshold the minimum has a closed form: of targets 0 and 0.5 with
+    # weights tau and 1 - tau it is where tau (0.5 - v) = (1 - tau) v.
+    target = torch.tensor([0.0, 0.5])
+    for expectile, value in ((0.5, 0.25), (0.8, 0.4), (0.9, 0.45)):
+        _, gradient = losses.huber_gradient(torch.full((2,), value), target, expectile)
+        assert abs(float(gradient.sum())) < 1e-7
