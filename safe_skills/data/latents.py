@@ -206,15 +206,15 @@ class LatentReplay:
         goal, violation = labels.rewards == 0, labels.costs > 0
         frozen = labels.freezes and violation.any()
         kept = int(violation.argmax()) + 1 if frozen else n
-        reached = np.flatnonzero(goal[:kept])
+        in_goal = np.flatnonzero(goal[:kept])
+        reached = int(in_goal[-1]) + 1 if len(in_goal) else 0
         in_set = np.zeros(kept + 1, dtype=bool)
-        if len(reached):
-            last = reached[-1]
-            before = np.flatnonzero(violation[: last + 1])
+        if reached:
+            before = np.flatnonzero(violation[:reached])
             begin = before[-1] + 1 if len(before) and not labels.freezes else 0
-            in_set[begin : last + 2] = True
+            in_set[begin : reached + 1] = True
         frames = torch.arange(first, first + kept + 1)
-        timed_out = labels.online and not len(reached) and not violation.any()
+        timed_out = labels.online and not reached and not violation.any()
         beliefs = np.concatenate((mean[: kept + 1], stddev[: kept + 1]), axis=1)
         return {
             "beliefs": torch.from_numpy(beliefs),
@@ -225,13 +225,21 @@ class LatentReplay:
             "successor": torch.cat((frames[1:], frames[-1:])),
             "step_frame": frames[:-1],
             "actions": torch.as_tensor(labels.actions[:kept], dtype=torch.float32),
-            **self._value_rows(frames, labels, goal, violation),
+            **self._value_rows(frames, labels, goal, violation, reached),
         }
 
     def _value_rows(
-        self, frames: Tensor, labels: EpisodeLabels, goal: np.ndarray, violation: np.ndarray
+        self,
+        frames: Tensor,
+        labels: EpisodeLabels,
+        goal: np.ndarray,
+        violation: np.ndarray,
+        reached: int,
     ) -> dict[str, Tensor]:
-        """Value targets of an episode; one that ends in the goal stays there, at no cost."""
+        """Value targets of an episode; one that ends in the goal stays there, at no cost.
+
+        `reached` steps lead up to its last one in the goal; 0: it never was there.
+        """
         kept, end = len(frames) - 1, frames[-1]
         rewards = torch.as_tensor(labels.rewards, dtype=torch.float32)
         returns = returns_to_go(rewards, self.discount, self.own_reward)[:kept]
@@ -245,9 +253,8 @@ class LatentReplay:
             rewards, returns, known = (F.pad(part, (0, 1)) for part in (rewards, returns, known))
         else:
             frames = frames[:-1]
-        reached = np.flatnonzero(goal[:kept])
         floors = returns.clone()
-        floors[int(reached[-1]) + 1 if len(reached) else 0 : kept] = -torch.inf
+        floors[reached:kept] = -torch.inf
         last = self._last_steps(known)
         lengths = last - torch.arange(len(last)) + 1
         powers = self.discount ** torch.arange(self.value_steps + 1, dtype=torch.float64)

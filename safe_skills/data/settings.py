@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
 class ConfigError(ValueError):
     """A configuration value that is unknown or out of range."""
+
+
+class Settings:
+    """Base of a configuration data class that reads from and writes to a mapping."""
+
+    @classmethod
+    def from_dict(cls: type[SettingsT], values: Mapping[str, Any] | None) -> SettingsT:
+        """Reads a mapping, refusing unknown settings with a ConfigError."""
+        return from_mapping(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for YAML."""
+        return plain(asdict(self))
 
 
 def from_mapping(cls: type, values: Mapping[str, Any] | None, where: str = "") -> Any:

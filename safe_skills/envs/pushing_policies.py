@@ -100,11 +100,10 @@ class VariedPushingDemonstrator(PushingDemonstrator):
         )
         if self._slipping:
             return self._rng.uniform(-self._limit, self._limit)
-        y = abs(state.blocks[self._block, 1])
         if mishaps:
-            if STARTED < y < PUSH_TO and self._rng.random() < self.LEAVES:
-                self._block = self._any(state, besides=self._block)
-        elif y < STARTED and state.gripper[1] > self.CLEAR:
+            if self._is_half_way(state) and self._rng.random() < self.LEAVES:
+                self._block = self._another(state)
+        elif self._is_untouched(state) and state.gripper[1] > self.CLEAR:
             self._block = self._nearest(state)
         x, y, _ = state.blocks[self._block]
         gripper_x, gripper_y = state.gripper
@@ -114,15 +113,21 @@ class VariedPushingDemonstrator(PushingDemonstrator):
         if self._backs_off or (pushed and gripper_y < RETREAT_TO):
             return np.array([0.0, self._limit[1]])
         if pushed:
-            self._block = self._any(state) if mishaps else self._nearest(state)
+            self._block = self._another(state) if mishaps else self._nearest(state)
             return np.zeros(2)
         return super()._control(state)
+
+    def _is_untouched(self, state: PushingState) -> bool:
+        return abs(state.blocks[self._block, 1]) < STARTED
+
+    def _is_half_way(self, state: PushingState) -> bool:
+        return STARTED < abs(state.blocks[self._block, 1]) < PUSH_TO
 
     def _unpushed(self, state: PushingState) -> np.ndarray:
         return np.flatnonzero(np.abs(state.blocks[:, 1]) < PUSH_TO)
 
-    def _any(self, state: PushingState, besides: int = -1) -> int:
-        others = [block for block in self._unpushed(state) if block != besides]
+    def _another(self, state: PushingState) -> int:
+        others = [block for block in self._unpushed(state) if block != self._block]
         return int(self._rng.choice(others)) if others else self._block
 
     def _nearest(self, state: PushingState) -> int:

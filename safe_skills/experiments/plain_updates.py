@@ -113,7 +113,8 @@ class PlainValue(PlainLearner):
                 batch.floors[part] if config.floor else None,
             )
         values = network(batch.latents[part]).squeeze(-1)
-        return F.smooth_l1_loss(values, target / config.scale) / config.members
+        loss = losses.huber(values, target / config.scale, config.expectile)
+        return loss / config.members
 
 
 class PlainClassifier(PlainLearner):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from safe_skills.data.settings import ConfigError, from_mapping, plain, require
+from safe_skills.data.settings import ConfigError, Settings, from_mapping, plain, require
 
 
 @dataclass(frozen=True)
@@ -378,7 +377,7 @@ def planner_profile(
 
 
 @dataclass(frozen=True)
-class LS3Config:
+class LS3Config(Settings):
     """Everything that is learned, and how long."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -388,12 +387,3 @@ class LS3Config:
     constraint: ClassifierConfig = field(default_factory=ClassifierConfig)
     goal: ClassifierConfig = field(default_factory=lambda: ClassifierConfig(balanced=False))
     online: OnlineConfig = field(default_factory=OnlineConfig)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any] | None) -> LS3Config:
-        """Reads a mapping, refusing unknown settings with a ConfigError."""
-        return from_mapping(cls, values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for YAML."""
-        return plain(asdict(self))

@@ -70,18 +70,28 @@ def gaussian_nll_gradient(
     return loss, gradient
 
 
-def huber_gradient(values: Tensor, target: Tensor, expectile: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Mean Huber loss (threshold 1), and its gradient by `values`; all of one shape.
+def huber(values: Tensor, target: Tensor, expectile: float = 0.5) -> Tensor:
+    """Mean Huber loss (threshold 1); all of one shape.
 
     What misses a target counts 2 expectile times where it is below the target and 2 (1 - expectile)
     times where it is above, as in implicit Q-learning (Kostrikov et al. 2021, eq. 5).
     """
-    gradient = (values - target).clamp_(-1.0, 1.0).div_(values.numel())
     if expectile == 0.5:
-        return F.smooth_l1_loss(values, target), gradient
-    weights = torch.where(target > values, 2.0 * expectile, 2.0 * (1.0 - expectile))
-    loss = (weights * F.smooth_l1_loss(values, target, reduction="none")).mean()
-    return loss, gradient.mul_(weights)
+        return F.smooth_l1_loss(values, target)
+    weights = _expectile_weights(values, target, expectile)
+    return (weights * F.smooth_l1_loss(values, target, reduction="none")).mean()
+
+
+def huber_gradient(values: Tensor, target: Tensor, expectile: float = 0.5) -> tuple[Tensor, Tensor]:
+    """`huber`, and its gradient by `values`."""
+    gradient = (values - target).clamp_(-1.0, 1.0).div_(values.numel())
+    if expectile != 0.5:
+        gradient.mul_(_expectile_weights(values, target, expectile))
+    return huber(values, target, expectile), gradient
+
+
+def _expectile_weights(values: Tensor, target: Tensor, expectile: float) -> Tensor:
+    return torch.where(target > values, 2.0 * expectile, 2.0 * (1.0 - expectile))
 
 
 def cross_entropy_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-from safe_skills.data.settings import from_mapping, plain, require
+from safe_skills.data.settings import Settings, require
 from safe_skills.ls3.config import ClassifierConfig, DynamicsConfig, SafeSetConfig
 
 
@@ -33,19 +31,10 @@ class CalibrationConfig:
 
 
 @dataclass(frozen=True)
-class WatcherConfig:
+class WatcherConfig(Settings):
     """What a watcher learns over given latents, and how its levels are chosen."""
 
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     safe_set: SafeSetConfig = field(default_factory=SafeSetConfig)
     constraint: ClassifierConfig = field(default_factory=ClassifierConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any] | None) -> WatcherConfig:
-        """Reads a mapping, refusing unknown settings with a ConfigError."""
-        return from_mapping(cls, values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for YAML."""
-        return plain(asdict(self))

@@ -28,7 +28,7 @@ from safe_skills.nodes.middleware import without_shared_memory
 from safe_skills.nodes.parameters import Param, ParameterError, resolve
 from safe_skills.nodes.spinning import StopSignal, make_executor, spin_until
 
-_STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 AUTOSTART = Param(True, "Configure and activate by itself; false leaves that to a manager.")
 
@@ -147,7 +147,7 @@ class SkillNode(LifecycleNode):
         It goes by a clock that nobody can stop: with `use_sim_time` and no `/clock` those of the
         node's own clock would never run again, and no timeout would hold the robot.
         """
-        made = self.create_timer(period, self._when_active(callback), clock=_STEADY)
+        made = self.create_timer(period, self._when_active(callback), clock=STEADY)
         self._made.append((self.destroy_timer, made))
         return made
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from rcl_interfaces.msg import ParameterEvent
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile
 from rclpy.service_introspection import ServiceIntrospectionState
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from safe_skills.nodes.base import STEADY
 
 EVERY_NODES_TOPIC = "/parameter_events"
 
@@ -141,9 +142,7 @@ class ParameterCallers:
         self._node, self._report = node, report
         self._asked: dict[tuple[bytes, int], _Call] = {}
         self._answered: deque[_Call] = deque()
-        self._look = node.create_timer(
-            LOOKS, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self._look = node.create_timer(LOOKS, self._tell, clock=STEADY)
         self._look.cancel()
         profile = QoSProfile(depth=REMEMBERED)
         for kind in (SetParameters, SetParametersAtomically):

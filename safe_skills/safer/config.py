@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from safe_skills.data.segments import UnsafeLabel
-from safe_skills.data.settings import ConfigError, from_mapping, plain, require
+from safe_skills.data.settings import ConfigError, Settings, require
 
 METHODS = ("safer", "parrot", "context-parrot")
 """SAFER; PARROT (no c, no unsafe term); Context PARROT (c, no unsafe term; SAFER app. E)."""
@@ -223,7 +221,7 @@ class AssuranceConfig:
 
 
 @dataclass(frozen=True)
-class SaferConfig:
+class SaferConfig(Settings):
     """Everything of a skill prior."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -232,15 +230,6 @@ class SaferConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     assurance: AssuranceConfig = field(default_factory=AssuranceConfig)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any] | None) -> SaferConfig:
-        """Reads a mapping, refusing unknown settings with a ConfigError."""
-        return from_mapping(cls, values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for YAML."""
-        return plain(asdict(self))
 
 
 def for_method(config: SaferConfig, method: str) -> SaferConfig:
