@@ -42,10 +42,11 @@ class JointTrajectory:
 
     def position(self, time: float) -> np.ndarray:
         """Returns (n,) at `time` [s] after the start."""
-        if time <= 0.0:
-            return self.start
+        # In this order: the way may be so short that its duration is 0.
         if time >= self.duration:
             return self.goal
+        if time <= 0.0:
+            return self.start
         share = time / self.duration
         return self.start + (3.0 - 2.0 * share) * share**2 * (self.goal - self.start)
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -141,6 +141,7 @@ def test_moves_arrive_in_joint_space_within_the_speed_limits(robot):
     st.lists(st.tuples(st.floats(-2, 2), st.floats(-2, 2), st.floats(0.1, 3)), min_size=1),
     st.floats(-1.0, 10.0),
 )
+@example([(0.0, 5e-324, 2.0)], 0.0)
 def test_a_trajectory_is_monotonous_and_within_its_speeds(joints, time):
     start, goal, velocity = np.array(joints).T
     path = JointTrajectory(start, goal, velocity)
