@@ -105,6 +105,7 @@ class LatentReplay:
             any; the rest is drawn from everything.
         value_steps: n, steps from a value to the next one; fewer at the end of an episode and where
             the next value is known.
+        goal_frames: how many of the frames in the goal with which an episode ends are kept; 0: all.
     """
 
     def __init__(
@@ -115,9 +116,10 @@ class LatentReplay:
         own_reward: bool = True,
         online_share: float = 0.0,
         value_steps: int = 1,
+        goal_frames: int = 0,
     ) -> None:
         self.discount, self.own_reward, self.online_share = discount, own_reward, online_share
-        self.value_steps = value_steps
+        self.value_steps, self.goal_frames = value_steps, goal_frames
         # Mean and stddev side by side, so that drawing a latent reads one row.
         self.beliefs = torch.empty(0, 2 * latent_dim)
         self.actions = torch.empty(0, action_dim)
@@ -206,6 +208,10 @@ class LatentReplay:
         goal, violation = labels.rewards == 0, labels.costs > 0
         frozen = labels.freezes and violation.any()
         kept = int(violation.argmax()) + 1 if frozen else n
+        if self.goal_frames:
+            outside = np.flatnonzero(~goal[:kept])
+            arrived = int(outside[-1]) + 1 if len(outside) else 0
+            kept = min(kept, arrived + self.goal_frames)
         in_goal = np.flatnonzero(goal[:kept])
         reached = int(in_goal[-1]) + 1 if len(in_goal) else 0
         in_set = np.zeros(kept + 1, dtype=bool)

@@ -77,9 +77,11 @@ def run(args: argparse.Namespace) -> int:
     agent = LS3Agent.load(folder, device=args.device)
     episodes = list(recorded(agent, args.episodes))
     states = chosen_states(episodes[0])
-    peaks = {name: gemm_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    peaks = {
+        name: gemm_peak(getattr(torch, name), agent.device) for name in ("float32", "bfloat16")
+    }
     figures: dict[str, Any] = {
-        "machine": machine(),
+        "machine": machine(agent.device),
         "checkpoint": agent.model_id,
         "hidden": list(agent.config.constraint.hidden),
         "gemm_peak_gmacs": peaks,

@@ -48,10 +48,16 @@ def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> tuple[float, f
     return float(middle), float(low), float(high)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on: processor, cores, threads, versions."""
+def machine(device: torch.device | None = None) -> dict[str, Any]:
+    """What the figures were measured on: processor, cores, threads, versions, and the GPU if any.
+
+    Args:
+        device: where the networks were; None: the CPU.
+    """
+    on_gpu = device is not None and device.type == "cuda"
     return {
         "processor": _processor(),
+        **({"gpu": torch.cuda.get_device_name(device)} if on_gpu else {}),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -69,11 +75,25 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def gemm_peak(dtype: torch.dtype = torch.float32, size: int = 1024, rounds: int = 8) -> float:
-    """Multiply-adds a second [1e9] of a square product that fits the caches: the best of some."""
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
-    out = torch.empty(size, size, dtype=dtype)
-    times = in_turns({"product": lambda: torch.mm(a, b, out=out)}, rounds, warm_up=2)
+def gemm_peak(dtype: torch.dtype, device: torch.device, rounds: int = 8) -> float:
+    """Multiply-adds a second [1e9] of a square product, the best of some.
+
+    Args:
+        dtype: of the product.
+        device: where it is made; on a CPU it fits the caches, on a GPU it fills the processors.
+        rounds: products.
+    """
+    on_cpu = device.type == "cpu"
+    size = 1024 if on_cpu else 8192
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    out = torch.empty(size, size, dtype=dtype, device=device)
+
+    def product() -> None:
+        torch.mm(a, b, out=out)
+        if not on_cpu:
+            torch.cuda.synchronize(device)
+
+    times = in_turns({"product": product}, rounds, warm_up=2)
     return size**3 / (1e6 * min(times["product"]))
 
 

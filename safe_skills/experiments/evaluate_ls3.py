@@ -80,6 +80,9 @@ class Command:
             help="of the first scene",
         )
         parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
+        parser.add_argument(
+            "--device", choices=["cpu", "cuda"], default="cpu", help="of the networks"
+        )
         variants = parser.add_mutually_exclusive_group()
         variants.add_argument(
             "--ablations", action="store_true", help="also plan without safe set and constraint"
@@ -94,12 +97,13 @@ class Command:
         asked = getattr(args, "layout", None)
         shipped = f"{self.task}_{asked or 'open'}" if find_task(self.task).masked else self.task
         folder = args.checkpoint or checkpoint_dir(shipped)
-        agent = LS3Agent.load(folder, task=self.task)
+        agent = LS3Agent.load(folder, task=self.task, device=args.device)
         layout = asked or agent.layout
         seeds = range(args.seed, args.seed + args.episodes)
         variants = ABLATIONS if args.ablations else OPTIONS if args.options else {"LS3": {}}
         summaries, episodes = {}, {}
-        with Progress() as progress, EpisodeRunner(args.workers, self.task) as runner:
+        runner = EpisodeRunner(args.workers, self.task, args.device)
+        with Progress() as progress, runner:
             for name, changes in variants.items():
                 bar = progress.add_task(name, total=args.episodes)
                 summaries[name], results = evaluate_checkpoint(

@@ -100,7 +100,7 @@ class PlainValue(PlainLearner):
         """The member's Huber loss on its part."""
         config = self.learner.config
         part = slice(member * config.batch_size, (member + 1) * config.batch_size)
-        if self.learner.steps < config.monte_carlo_share * config.iterations:
+        if self.learner.to_returns:
             target = batch.returns[part]
         else:
             with torch.no_grad():

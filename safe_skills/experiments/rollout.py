@@ -125,20 +125,26 @@ def steps_to_goal(episode: Episode) -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """A batch of episodes for one process; `recorded`: they are wanted, not only their results."""
+    """A batch of episodes for one process.
+
+    Attributes:
+        device: of the networks; "cpu" or "cuda".
+        recorded: the episodes are wanted, not only their results.
+    """
 
     checkpoint: Path
     task: str
     layout: str
     profile: str | PlannerConfig
     seeds: tuple[int, ...]
+    device: str = "cpu"
     recorded: bool = False
 
 
 def _run_job(job: Job) -> list[tuple[Episode | None, EpisodeResult]]:
     # A core a process: threads that wait for each other at every product stall where others work.
     torch.set_num_threads(1)
-    agent = LS3Agent.load(job.checkpoint, task=job.task)
+    agent = LS3Agent.load(job.checkpoint, task=job.task, device=job.device)
     env = make_env(job.task, job.layout)
     results = []
     for seed in job.seeds:
@@ -156,10 +162,11 @@ class EpisodeRunner:
     Args:
         workers: processes, of one core each; 1 runs in this one.
         task: of the checkpoints.
+        device: of their networks; see `LS3Agent.load`.
     """
 
-    def __init__(self, workers: int, task: str = "cable") -> None:
-        self.workers, self.task = workers, task
+    def __init__(self, workers: int, task: str = "cable", device: str = "cpu") -> None:
+        self.workers, self.task, self.device = workers, task, device
         self._pool = worker_pool(workers) if workers > 1 else None
 
     def __enter__(self) -> EpisodeRunner:
@@ -201,7 +208,7 @@ class EpisodeRunner:
         *,
         recorded: bool = False,
     ) -> Job:
-        return Job(checkpoint, self.task, layout, profile, seeds, recorded)
+        return Job(checkpoint, self.task, layout, profile, seeds, self.device, recorded)
 
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:

@@ -62,7 +62,10 @@ class LS3Agent:
         Raises:
             CheckpointError: in one line, for a folder that is missing, damaged, of another task,
                 or whose weights do not fit its configuration.
+            ValueError: in one line: PyTorch finds no GPU where one is asked for.
         """
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device: expected cpu, PyTorch finds no CUDA GPU here; got cuda")
         checkpoint = load_checkpoint(folder, method="ls3", task=task)
         try:
             settings = checkpoint.config

@@ -86,7 +86,10 @@ class ValueConfig:
         discount: gamma.
         scale: what the networks predict is value / scale; 10 keeps targets near 1.
         monte_carlo_share: share of the first iterations that regress on the return to go; the
-            rest, and all online updates, use one-step targets.
+            rest use one-step targets.
+        returns_online: regress on it in online updates, too, which use one-step targets in the
+            paper. Values that lead to each other drift with every update, and what an episode
+            that got stuck costs takes many of them to arrive (ours).
         own_reward: count r_t in the return to go, as the one-step target does. False is the
             paper's eq. 9, which starts at r_{t+1}.
         target_period: updates between copies into the target network.
@@ -108,6 +111,7 @@ class ValueConfig:
     discount: float = 0.99
     scale: float = 10.0
     monte_carlo_share: float = 0.5
+    returns_online: bool = False
     own_reward: bool = True
     target_period: int = 100
     learning_rate: float = 3e-4
@@ -143,6 +147,24 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         require(self.noise >= 0, f"noise: expected at least 0, got {self.noise}")
+
+
+@dataclass(frozen=True)
+class GoalConfig(ClassifierConfig):
+    """The goal estimator (LS3 sec. 4.3).
+
+    Attributes:
+        frames: of the frames in the goal with which an episode ends, how many anything is learned
+            from; 0: all, as in the paper. An agent that is quick spends most of an episode in the
+            goal, anywhere; values and f_G, of many such frames, mistake it anywhere for the goal.
+    """
+
+    balanced: bool = False
+    frames: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.frames >= 0, f"goal.frames: expected at least 0, got {self.frames}")
 
 
 @dataclass(frozen=True)
@@ -385,5 +407,5 @@ class LS3Config(Settings):
     value: ValueConfig = field(default_factory=ValueConfig)
     safe_set: SafeSetConfig = field(default_factory=SafeSetConfig)
     constraint: ClassifierConfig = field(default_factory=ClassifierConfig)
-    goal: ClassifierConfig = field(default_factory=lambda: ClassifierConfig(balanced=False))
+    goal: GoalConfig = field(default_factory=GoalConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)

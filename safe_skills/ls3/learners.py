@@ -219,11 +219,19 @@ class ValueLearner(Learner):
         batch = self.replay.value_targets(config.members * config.batch_size, self.generator)
         return replace(batch, latents=self.blurred(batch.latents, config.noise))
 
+    @property
+    def to_returns(self) -> bool:
+        """Whether targets are the returns to go, not made with values that follow."""
+        config = self.config
+        if self.steps >= config.iterations and config.returns_online:
+            return True
+        return self.steps < config.monte_carlo_share * config.iterations
+
     def gradient(self, batch: ValueTargets) -> Tensor:
         """Huber loss to the target, in units of the network's output."""
         config = self.config
         shape = (config.members, config.batch_size)
-        if self.steps < config.monte_carlo_share * config.iterations:
+        if self.to_returns:
             target = batch.returns.view(shape)
         else:
             with torch.no_grad():

@@ -130,6 +130,7 @@ class Trainer:
             config.value.own_reward,
             config.online.share,
             config.value.steps,
+            config.goal.frames,
         )
         self.images = self._encoder_images()
         self.encoder = EncoderLearner(models, config, self.images, generator_of(seed, 0))

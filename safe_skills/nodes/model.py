@@ -72,13 +72,10 @@ def load_agent(node: SkillNode, folder: Path | None = None) -> LS3Agent:
         folder: of the checkpoint; None takes the one that the node's parameters name.
 
     Raises:
-        CheckpointError: In one line; see `LS3Agent.load`.
-        ValueError: In one line: PyTorch finds no GPU where one is asked for.
+        CheckpointError, ValueError: In one line; see `LS3Agent.load`.
     """
     folder = folder or model_folder(node)
     device = node.param("device") if node.has_parameter("device") else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: expected cpu, PyTorch finds no CUDA GPU here; got cuda")
     agent = LS3Agent.load(folder, task="cable", device=device)
     node.get_logger().info(f"model {agent.model_id} from {folder}")
     return agent

@@ -233,6 +233,29 @@ def test_an_online_episode_that_ran_out_of_time_is_undecided(replay, balanced):
     assert batch.latents.max() < 90 and 0 < batch.label.mean() < 1
 
 
+@pytest.mark.parametrize(
+    ("rewards", "kept"),
+    [
+        ([-1, -1, 0, 0, 0, 0], 4),
+        ([-1, 0, 0, -1, 0], 5),
+        ([-1, 0, 0, 0, -1], 5),
+        ([0, 0, 0, 0], 2),
+        ([-1, -1, -1], 3),
+    ],
+    ids=["stays", "comes back", "leaves", "starts there", "never arrives"],
+)
+def test_of_the_last_stay_in_the_goal_only_the_first_frames_are_kept(rewards, kept):
+    replay = LatentReplay(latent_dim=3, action_dim=2, discount=GAMMA, goal_frames=2)
+    add(replay, labels(rewards))
+    assert replay.steps == kept and len(replay) == kept + 1
+    assert replay.frame_labels["goal"].tolist() == [False, *(r == 0 for r in rewards[:kept])]
+    whole = LatentReplay(latent_dim=3, action_dim=2, discount=GAMMA)
+    add(whole, labels(rewards))
+    torch.testing.assert_close(replay.returns[:kept], whole.returns[:kept])
+    if rewards[kept - 1] == 0:
+        assert replay.known_next_values[-1] == 0 and replay.returns[-1] == 0
+
+
 def test_without_freezing_the_safe_set_follows_the_last_violation_before_the_goal(replay):
     costs = [0, 1, 0, 1, 0, 0]
     item = replace(labels([-1, -1, -1, -1, -1, 0], costs, on_policy=False), freezes=False)

@@ -125,6 +125,14 @@ def test_a_checkpoint_that_is_not_there_is_one_clear_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_gpu_that_is_not_there_is_one_clear_line(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert cli.main(["evaluate", "cable", "--device", "cuda"]) == 2
+    line = "safe-skills evaluate: device: expected cpu, PyTorch finds no CUDA GPU here; got cuda\n"
+    assert capsys.readouterr().err == line
+
+
 def test_default_configuration_round_trips():
     config = LS3Config()
     assert LS3Config.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config

@@ -231,11 +231,23 @@ def test_normalized_latents_have_unit_variance(tmp_path):
     assert spread.median() == pytest.approx(1.0, abs=0.3)
 
 
+def test_a_setting_says_how_many_frames_in_the_goal_are_learned_from(tmp_path):
+    stays = episode(5)
+    stays.labels.rewards[2:] = 0.0
+    for frames, kept in ((0, 7), (2, 5)):
+        learner = agent(goal={**SHORT["goal"], "frames": frames})
+        trainer = Trainer(learner, [stays], tmp_path / str(frames), 0)
+        trainer.train_offline()
+        assert len(trainer.replay) == kept
+
+
 def test_unknown_settings_are_refused():
     with pytest.raises(ConfigError, match="unknown setting encoder.depth; known: architecture"):
         agent(encoder={"depth": 3})
     with pytest.raises(ConfigError, match="value.members: expected"):
         agent(value={"members": "five"})
+    with pytest.raises(ConfigError, match="goal.frames: expected at least 0, got -1"):
+        agent(goal={"frames": -1})
     with pytest.raises(ConfigError, match="encoder.image_size"):
         agent(encoder={"image_size": 30})
 

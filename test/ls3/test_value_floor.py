@@ -36,7 +36,7 @@ def test_floors_are_the_returns_of_what_reached_the_goal():
     assert (replay.floors[6:] == -torch.inf).all() and len(replay.floors) == 8
 
 
-def learned(floor):
+def learned(**changes):
     """Values of the states: 0 -> 1 -> goal was done four times, 1 -> 1 -> 1 -> 1 eight times."""
     replay = LatentReplay(STATES, 1, DISCOUNT)
     for _ in range(4):
@@ -44,7 +44,7 @@ def learned(floor):
     for _ in range(8):
         added(replay, [1, 1, 1, 1], [-1, -1, -1])
     value = {"hidden": [32], "learning_rate": 1e-2, "monte_carlo_share": 0.0, "members": 2}
-    value |= {"discount": DISCOUNT, "target_period": 5, "floor": floor}
+    value |= {"discount": DISCOUNT, "target_period": 5, **changes}
     config = LS3Config.from_dict({"value": value, "encoder": {"latent_dim": STATES}})
     torch.manual_seed(0)
     models = LS3Models(config, 1, 1)
@@ -61,6 +61,15 @@ def test_what_was_done_keeps_its_value_where_failures_lie_beyond():
     found = learned(floor=False)
     np.testing.assert_allclose(found, [-1 + DISCOUNT * second, second, 0], atol=0.35)
     np.testing.assert_allclose(learned(floor=True), [-1, second, 0], atol=0.35)
+
+
+def test_online_updates_can_regress_on_returns():
+    # From state 1 the goal was reached at once 4 times; 24 steps have 3, 2 or 1 left, in vain.
+    mean = -8 * ((1 + DISCOUNT + DISCOUNT**2) + (1 + DISCOUNT) + 1) / 28
+    np.testing.assert_allclose(learned(iterations=0, returns_online=True), [-1, mean, 0], atol=0.1)
+    bootstrapped = learned(iterations=0)
+    np.testing.assert_allclose(bootstrapped, learned(iterations=2000), atol=0)
+    assert bootstrapped[1] < 2 * mean
 
 
 def test_a_value_is_at_least_its_floor_where_nothing_else_is_known():
