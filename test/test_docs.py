@@ -24,7 +24,8 @@ from safe_skills.envs.tasks import TASKS
 from safe_skills.experiments.ls3_runs import METHODS, SWEEPS, load_scale
 from safe_skills.experiments.reproduce import FAMILIES
 from safe_skills.experiments.results import SCALES
-from safe_skills.ls3.config import PROFILES, LS3Config, PlannerConfig
+from safe_skills.ls3.config import LS3Config
+from safe_skills.ls3.planner_config import PROFILES, PlannerConfig
 from safe_skills.nodes.base import AUTOSTART
 from safe_skills.nodes.composed import node_class
 from safe_skills.paths import config_file

@@ -26,8 +26,8 @@ from safe_skills.experiments.benchmark import (
 )
 from safe_skills.experiments.reference_scoring import ReferenceScorer
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import PROFILES, TABLE_3, PlannerConfig
 from safe_skills.ls3.planner import Plan, Planner, WarmStart
+from safe_skills.ls3.planner_config import PROFILES, TABLE_3, PlannerConfig
 from safe_skills.paths import checkpoint_dir
 
 HELP = (

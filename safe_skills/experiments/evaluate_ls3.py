@@ -16,7 +16,7 @@ from safe_skills.envs.tasks import find_task
 from safe_skills.experiments.arguments import natural, positive
 from safe_skills.experiments.rollout import EpisodeRunner, evaluate_checkpoint, print_summaries
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import PROFILES
+from safe_skills.ls3.planner_config import PROFILES
 from safe_skills.paths import checkpoint_dir
 
 # Ablations of the planner; the models stay the same (LS3 sec. 5.1).

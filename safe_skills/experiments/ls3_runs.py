@@ -12,7 +12,8 @@ from safe_skills.envs.tasks import TASKS
 from safe_skills.experiments.ls3_settings import load_setting
 from safe_skills.experiments.results import load_section
 from safe_skills.experiments.stages import Stage
-from safe_skills.ls3.config import LS3Config, planner_profile
+from safe_skills.ls3.config import LS3Config
+from safe_skills.ls3.planner_config import planner_profile
 
 DATA_SEED = 0
 

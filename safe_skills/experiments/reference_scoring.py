@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.models import LS3Models
+from safe_skills.ls3.planner_config import PlannerConfig
 from safe_skills.ls3.scoring import WORST_VALUE, Belief, Draws, Scores
 
 

@@ -20,8 +20,8 @@ from safe_skills.data.statistics import percentiles, rate_interval
 from safe_skills.envs.tasks import find_task
 from safe_skills.experiments.processes import worker_pool
 from safe_skills.ls3.agent import FrameEncoder, LS3Agent
-from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.planner import Planner, PlanOutcome
+from safe_skills.ls3.planner_config import PlannerConfig
 
 LARGEST_CHUNK = 5  # episodes that a process runs between two reports
 

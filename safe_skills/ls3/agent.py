@@ -17,10 +17,11 @@ from safe_skills.data.checkpoint import (
     save_checkpoint,
 )
 from safe_skills.data.vision import MaskConfig
-from safe_skills.ls3.config import LS3Config, PlannerConfig, planner_profile
+from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.models import LS3Models
 from safe_skills.ls3.observation import MaskObservation, Observation, observation_from
 from safe_skills.ls3.planner import Planner, Scoring
+from safe_skills.ls3.planner_config import PlannerConfig, planner_profile
 
 
 class LS3Agent:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.models import LS3Models
+from safe_skills.ls3.planner_config import PlannerConfig
 from safe_skills.ls3.scoring import Belief, Chance, Draws, Scorer, Scores
 
 WARM_START_LAST_STDDEV = 0.3  # of the action range, for the step the shift has just brought in

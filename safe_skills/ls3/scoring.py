@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from safe_skills.ls3.config import PlannerConfig
 from safe_skills.ls3.inference import Group, precision_of
 from safe_skills.ls3.models import LS3Models
+from safe_skills.ls3.planner_config import PlannerConfig
 
 BLOCK_ROWS = 2048
 """Latents of a block: candidates times particles."""

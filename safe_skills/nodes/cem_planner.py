@@ -10,8 +10,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import planner_profile
 from safe_skills.ls3.planner import PlanOutcome
+from safe_skills.ls3.planner_config import planner_profile
 from safe_skills.msg import Command, LatentState, PlanStatus
 from safe_skills.nodes import qos
 from safe_skills.nodes.answers import GATE_FIRST, LastCommand

@@ -10,7 +10,7 @@ from safe_skills.cli import main
 from safe_skills.experiments import bench_planner
 from safe_skills.experiments.bench_planner import Moment, compare, gigamacs, plot_sweep
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import TABLE_3, planner_profile
+from safe_skills.ls3.planner_config import TABLE_3, planner_profile
 from safe_skills.paths import checkpoint_dir
 
 SMALL = planner_profile("paper", candidates=200, elites=20, iterations=2, precision="float32")

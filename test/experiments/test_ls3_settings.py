@@ -17,10 +17,11 @@ from safe_skills.experiments.ls3_settings import (
     load_setting,
     new_agent,
 )
-from safe_skills.ls3.config import TABLE_3, LS3Config, PlannerConfig, planner_profile
+from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.learners import SafeSetLearner
 from safe_skills.ls3.models import LS3Models
 from safe_skills.ls3.observation import FrameObservation, MaskObservation
+from safe_skills.ls3.planner_config import TABLE_3, PlannerConfig, planner_profile
 from safe_skills.paths import config_file
 
 

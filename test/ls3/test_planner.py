@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from safe_skills.data.settings import ConfigError
-from safe_skills.ls3.config import PlannerConfig, planner_profile
 from safe_skills.ls3.inference import Kernels
 from safe_skills.ls3.planner import Planner, PlanOutcome, WarmStart, noise_mixing
+from safe_skills.ls3.planner_config import PlannerConfig, planner_profile
 from safe_skills.ls3.scoring import Scores
 
 STEP = 0.2

@@ -13,9 +13,10 @@ from safe_skills.envs.cable import CableEnv
 from safe_skills.envs.cable_policies import RoutePolicy
 from safe_skills.experiments.reference_scoring import ReferenceScorer
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import DynamicsConfig, PlannerConfig, planner_profile
+from safe_skills.ls3.config import DynamicsConfig
 from safe_skills.ls3.inference import DynamicsKernel, Group, ValueKernel, precision_of
 from safe_skills.ls3.networks import DynamicsEnsemble
+from safe_skills.ls3.planner_config import PlannerConfig, planner_profile
 from safe_skills.ls3.scoring import BLOCK_ROWS, Chance, Scorer, Scores
 from safe_skills.paths import checkpoint_dir
 

@@ -15,8 +15,9 @@ from safe_skills.data.settings import ConfigError
 from safe_skills.experiments.ls3_settings import load_setting
 from safe_skills.ls3 import training
 from safe_skills.ls3.agent import LS3Agent
-from safe_skills.ls3.config import LS3Config, planner_profile
+from safe_skills.ls3.config import LS3Config
 from safe_skills.ls3.learners import ValueLearner
+from safe_skills.ls3.planner_config import planner_profile
 from safe_skills.ls3.training import Trainer, TrainingEpisode
 
 LATENT_MODELS = ("dynamics", "value", "safe_set", "constraint", "goal")
