@@ -209,15 +209,11 @@ class LatentReplay:
         frozen = labels.freezes and violation.any()
         kept = int(violation.argmax()) + 1 if frozen else n
         if self.goal_frames:
-            outside = np.flatnonzero(~goal[:kept])
-            arrived = int(outside[-1]) + 1 if len(outside) else 0
-            kept = min(kept, arrived + self.goal_frames)
-        in_goal = np.flatnonzero(goal[:kept])
-        reached = int(in_goal[-1]) + 1 if len(in_goal) else 0
+            kept = min(kept, _up_to_last(~goal[:kept]) + self.goal_frames)
+        reached = _up_to_last(goal[:kept])
         in_set = np.zeros(kept + 1, dtype=bool)
         if reached:
-            before = np.flatnonzero(violation[:reached])
-            begin = before[-1] + 1 if len(before) and not labels.freezes else 0
+            begin = 0 if labels.freezes else _up_to_last(violation[:reached])
             in_set[begin : reached + 1] = True
         frames = torch.arange(first, first + kept + 1)
         timed_out = labels.online and not reached and not violation.any()
@@ -388,6 +384,12 @@ class LatentReplay:
     ) -> tuple[Tensor, Tensor]:
         latents, next_latents = self._draw(torch.cat((frame, following)), generator).chunk(2)
         return latents, next_latents
+
+
+def _up_to_last(steps: np.ndarray) -> int:
+    """How many steps there are up to the last marked one, which counts; 0 where none is."""
+    marked = np.flatnonzero(steps)
+    return int(marked[-1]) + 1 if len(marked) else 0
 
 
 def returns_to_go(rewards: Tensor, discount: float, own_reward: bool = True) -> Tensor:

@@ -1,4 +1,4 @@
-"""Types of command-line arguments."""
+"""Types of command-line arguments, and options that commands share."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def share(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got '{text}'")
     return value
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds `--device`, where an agent's networks are evaluated; see `LS3Agent.load`."""
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="of the networks (cpu)"
+    )

@@ -16,7 +16,7 @@ from safe_skills.data.episodes import FIRST_EVALUATION_SEED
 from safe_skills.data.files import replacing, write_json
 from safe_skills.data.statistics import percentiles
 from safe_skills.envs.cable import CableEnv
-from safe_skills.experiments.arguments import positive
+from safe_skills.experiments.arguments import add_device, positive
 from safe_skills.experiments.benchmark import (
     gemm_peak,
     in_turns,
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=positive, default=3, help="plans a state and setting (3)")
     parser.add_argument("--episodes", type=positive, default=5, help="for the realtime profile (5)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of the planner")
+    add_device(parser)
     parser.add_argument("--threads", type=positive, help="of PyTorch; default: one a core")
     parser.add_argument("--sweep", type=Path, help="plot times over sizes to this PNG file")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

@@ -48,16 +48,18 @@ def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> tuple[float, f
     return float(middle), float(low), float(high)
 
 
-def machine(device: torch.device | None = None) -> dict[str, Any]:
+CPU = torch.device("cpu")
+
+
+def machine(device: torch.device = CPU) -> dict[str, Any]:
     """What the figures were measured on: processor, cores, threads, versions, and the GPU if any.
 
     Args:
-        device: where the networks were; None: the CPU.
+        device: where the networks were.
     """
-    on_gpu = device is not None and device.type == "cuda"
     return {
         "processor": _processor(),
-        **({"gpu": torch.cuda.get_device_name(device)} if on_gpu else {}),
+        **({} if device == CPU else {"gpu": torch.cuda.get_device_name(device)}),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -83,14 +85,13 @@ def gemm_peak(dtype: torch.dtype, device: torch.device, rounds: int = 8) -> floa
         device: where it is made; on a CPU it fits the caches, on a GPU it fills the processors.
         rounds: products.
     """
-    on_cpu = device.type == "cpu"
-    size = 1024 if on_cpu else 8192
+    size = 1024 if device == CPU else 8192
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     out = torch.empty(size, size, dtype=dtype, device=device)
 
     def product() -> None:
         torch.mm(a, b, out=out)
-        if not on_cpu:
+        if device != CPU:
             torch.cuda.synchronize(device)
 
     times = in_turns({"product": product}, rounds, warm_up=2)

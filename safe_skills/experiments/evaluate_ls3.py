@@ -13,7 +13,7 @@ from safe_skills.data.episodes import FIRST_EVALUATION_SEED
 from safe_skills.data.files import write_json
 from safe_skills.envs.cable_layouts import LAYOUTS
 from safe_skills.envs.tasks import find_task
-from safe_skills.experiments.arguments import natural, positive
+from safe_skills.experiments.arguments import add_device, natural, positive
 from safe_skills.experiments.rollout import EpisodeRunner, evaluate_checkpoint, print_summaries
 from safe_skills.ls3.agent import LS3Agent
 from safe_skills.ls3.planner_config import PROFILES
@@ -80,9 +80,7 @@ class Command:
             help="of the first scene",
         )
         parser.add_argument("--workers", type=positive, default=2, help="processes (2)")
-        parser.add_argument(
-            "--device", choices=["cpu", "cuda"], default="cpu", help="of the networks"
-        )
+        add_device(parser)
         variants = parser.add_mutually_exclusive_group()
         variants.add_argument(
             "--ablations", action="store_true", help="also plan without safe set and constraint"

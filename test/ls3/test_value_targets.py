@@ -1,4 +1,4 @@
-"""Values that are not below what was done: floors of targets, and what is learned with them."""
+"""What values are learned from: floors of targets, and returns to go online."""
 
 import numpy as np
 import torch
